@@ -1,0 +1,286 @@
+//! `DynamicHost`: one name and who may update it.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use jiff::Timestamp;
+use kube::{CustomResource, KubeSchema};
+use serde::{Deserialize, Serialize};
+
+use crate::conditions::Condition;
+
+/// A name whose addresses are reported by a client and published in DNS.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[kube(
+    group = "dynhost.dev",
+    version = "v1alpha1",
+    kind = "DynamicHost",
+    namespaced,
+    shortname = "dh",
+    category = "dynhost",
+    status = "DynamicHostStatus",
+    derive = "PartialEq",
+    doc = "A name whose addresses are reported by a client and published in DNS.",
+    printcolumn(name = "Hostname", type_ = "string", json_path = ".spec.hostname"),
+    printcolumn(
+        name = "IPv4",
+        type_ = "string",
+        json_path = ".status.observed.ipv4.address"
+    ),
+    printcolumn(
+        name = "IPv6",
+        type_ = "string",
+        json_path = ".status.observed.ipv6.address"
+    ),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason"
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
+)]
+#[serde(rename_all = "camelCase")]
+pub struct DynamicHostSpec {
+    /// The host's fully qualified name without trailing dot, below the zone's domain. Immutable.
+    #[schemars(length(min = 3, max = 244), pattern(r"^[A-Za-z0-9]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?)+$"))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("hostname is immutable"))]
+    pub hostname: String,
+
+    /// The DynamicZone in which the name lives. Immutable.
+    #[x_kube(validation = Rule::new("self == oldSelf").message("zoneRef is immutable"))]
+    pub zone_ref: ZoneRef,
+
+    /// TTL of the host's records in seconds. Default: the zone's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 86400))]
+    pub ttl: Option<u32>,
+
+    /// Which address families are published. Default: both.
+    #[serde(default = "default_families")]
+    #[schemars(length(min = 1, max = 2))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub families: Vec<IpFamily>,
+
+    /// Who may update the host.
+    #[serde(default)]
+    pub auth: Auth,
+
+    /// Which addresses are published.
+    #[serde(default)]
+    pub address: AddressPolicy,
+
+    /// What becomes of the records when the host is deleted.
+    #[serde(default)]
+    pub deletion_policy: DeletionPolicy,
+
+    /// While true, updates are answered `abuse` and DNS is left as it is.
+    #[serde(default)]
+    pub suspend: bool,
+}
+
+fn default_families() -> Vec<IpFamily> {
+    vec![IpFamily::IPv4, IpFamily::IPv6]
+}
+
+/// A reference to a DynamicZone.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ZoneRef {
+    /// The DynamicZone's name.
+    #[schemars(length(min = 1, max = 253), pattern(r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    pub name: String,
+
+    /// The DynamicZone's namespace. Default: the host's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), pattern(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub namespace: Option<String>,
+}
+
+/// An address family.
+#[derive(
+    Serialize,
+    Deserialize,
+    schemars::JsonSchema,
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+)]
+pub enum IpFamily {
+    IPv4,
+    IPv6,
+}
+
+/// Who may update a host.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Auth {
+    /// The Secret, in the host's namespace, that holds the update key. It is generated where it is
+    /// missing. Hosts may share one. Default: the host's name with `-update-key` behind it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), pattern(r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    pub secret_name: Option<String>,
+}
+
+/// Which addresses are published.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct AddressPolicy {
+    /// Publish private (RFC 1918), shared (RFC 6598), unique local (RFC 4193), link-local and
+    /// loopback addresses too.
+    #[serde(default)]
+    pub allow_private: bool,
+}
+
+/// What becomes of a host's records when it is deleted.
+#[derive(
+    Serialize, Deserialize, schemars::JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq,
+)]
+pub enum DeletionPolicy {
+    /// They are removed.
+    #[default]
+    Delete,
+    /// They stay, with their marker.
+    Retain,
+}
+
+/// What clients reported, what is in DNS, and what the controller says of the host.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct DynamicHostStatus {
+    /// The generation of the spec that the conditions are about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+
+    /// What clients reported, by family; written by the endpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed: Option<Observed>,
+
+    /// What the controller last wrote to DNS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub published: Option<Published>,
+
+    /// Accepted, KeyReady, Published and Ready.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_string()]))]
+    pub conditions: Vec<Condition>,
+}
+
+/// What clients reported, by family.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Observed {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipv4: Option<ObservedIpv4>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipv6: Option<ObservedIpv6>,
+}
+
+/// An IPv4 address that a client reported.
+pub type ObservedIpv4 = Observation<Ipv4Addr>;
+
+/// An IPv6 address that a client reported.
+pub type ObservedIpv6 = Observation<Ipv6Addr>;
+
+/// An address that a client reported.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Observation<A> {
+    pub address: A,
+
+    /// When the address was last written, in microseconds: it tells apart two equal addresses
+    /// reported one after the other.
+    pub changed_at: Timestamp,
+
+    /// The protocol of the request that brought it.
+    pub protocol: String,
+
+    /// The client's own name for itself: at most 64 printable ASCII characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
+}
+
+impl<A> schemars::JsonSchema for Observation<A> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Observation".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": "object",
+            "required": ["address", "changedAt", "protocol"],
+            "properties": {
+                "address": {"type": "string", "maxLength": 45, "description": "The address."},
+                "changedAt": {
+                    "type": "string", "format": "date-time", "maxLength": 40,
+                    "description": "When the address was last written.",
+                },
+                "protocol": {
+                    "type": "string", "maxLength": 32,
+                    "description": "The protocol of the request that brought it.",
+                },
+                "client": {
+                    "type": "string", "maxLength": 64,
+                    "description": "The client's own name for itself.",
+                },
+            },
+        })
+    }
+}
+
+/// What the controller last wrote to DNS.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Published {
+    /// The address RRsets.
+    #[schemars(length(max = 8))]
+    #[serde(default)]
+    pub rrsets: Vec<PublishedRrset>,
+
+    /// The text of the ownership marker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 255))]
+    pub marker: Option<String>,
+
+    /// When it was written.
+    #[schemars(with = "String", extend("format" = "date-time"), length(max = 40))]
+    pub at: Timestamp,
+}
+
+/// One RRset in DNS.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct PublishedRrset {
+    /// The RRset's owner name, without trailing dot.
+    #[schemars(length(max = 253))]
+    pub name: String,
+
+    /// `A` or `AAAA`.
+    #[serde(rename = "type")]
+    #[schemars(length(max = 16))]
+    pub rtype: String,
+
+    /// TTL in seconds.
+    pub ttl: u32,
+
+    /// The RRset's data, in presentation form.
+    #[schemars(length(max = 8), inner(length(max = 255)))]
+    pub values: Vec<String>,
+}
