@@ -1,0 +1,267 @@
+//! Stores a report through the API server: the endpoint's only write.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use dynhost_crds::ENDPOINT_FIELD_MANAGER;
+use dynhost_crds::host::DynamicHost;
+use jiff::Timestamp;
+use kube::api::{Api, Patch, PatchParams};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use super::doubt::Doubts;
+use super::host_lock::HostLocks;
+use crate::index::Index;
+use crate::index::host::Host;
+use crate::metrics::Metrics;
+use crate::update::decide::{Addresses, Decision, Reliance, decide};
+use crate::update::patch::{Guard, Provenance, guarded_patch};
+use crate::watch::Freshness;
+
+/// How long one call of the API server may take.
+const CALL_LIMIT: Duration = Duration::from_secs(5);
+
+/// `nochg` is said only where the hosts' watch was heard within this time; it is renewed every 30 s.
+const FRESH: Duration = Duration::from_secs(45);
+
+/// How often a report is decided anew before the client is told to come again.
+const ATTEMPTS: usize = 3;
+
+/// Patches in flight in all. The API server handles no more than about 8 at a time on two cores,
+/// and each takes a connection of its own; the rest of a burst waits here.
+const MAX_PATCHES: usize = 24;
+
+/// Stores reports: one patch in flight for each host, a bounded number in all.
+pub(super) struct Observer {
+    client: kube::Client,
+    index: Arc<Index>,
+    freshness: Arc<Freshness>,
+    metrics: Arc<Metrics>,
+    patches: Arc<AtomicUsize>,
+    permits: Semaphore,
+    locks: HostLocks,
+    doubts: Doubts,
+}
+
+/// What became of a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Observed {
+    Stored(Addresses),
+    NoChange,
+    Suspended,
+}
+
+/// Why a report is not known to be stored; the client is told to come again.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ObserveError {
+    /// The host is in doubt from here on.
+    #[error("the outcome of the write is unknown")]
+    Unknown(#[source] kube::Error),
+    /// Nothing was stored.
+    #[error("the API server refused")]
+    Refused(#[source] kube::Error),
+    /// Nothing was stored.
+    #[error("the host could not be read")]
+    Unreadable(#[source] kube::Error),
+    /// Nothing was stored; the watch will tell.
+    #[error("the host is gone")]
+    Gone,
+    /// Others stored something each time.
+    #[error("the host changed during each of {ATTEMPTS} attempts")]
+    Contended,
+    /// Where a write was under way the host is in doubt from here on.
+    #[error("there was no time left")]
+    TooLate,
+}
+
+impl Observer {
+    pub(super) fn new(
+        client: kube::Client,
+        index: Arc<Index>,
+        freshness: Arc<Freshness>,
+        metrics: Arc<Metrics>,
+        patches: Arc<AtomicUsize>,
+    ) -> Self {
+        Self {
+            client,
+            index,
+            freshness,
+            metrics,
+            patches,
+            permits: Semaphore::new(MAX_PATCHES),
+            locks: HostLocks::default(),
+            doubts: Doubts::default(),
+        }
+    }
+
+    /// Stores what a client reported for `host`, where it is news.
+    ///
+    /// May be dropped at any time: a host whose patch was under way then stays in doubt.
+    pub(super) async fn observe(
+        &self,
+        host: &Host,
+        reported: Addresses,
+        provenance: &Provenance,
+    ) -> Result<Observed, ObserveError> {
+        // A write under way counts as a doubt, so this says nothing that it could make wrong.
+        match self.decide(host, reported) {
+            Decision::Suspended => return Ok(Observed::Suspended),
+            Decision::NoChange => return Ok(Observed::NoChange),
+            Decision::Store(_) => {}
+        }
+        let _under_way = UnderWay::new(&self.patches);
+        let _lock = self.locks.lock(&host.meta.key).await;
+        // Never closed, so it cannot fail; and without a permit nothing is worse than slower.
+        let _permit = self.permits.acquire().await.ok();
+        self.store(host, reported, provenance).await
+    }
+
+    async fn store(
+        &self,
+        host: &Host,
+        reported: Addresses,
+        provenance: &Provenance,
+    ) -> Result<Observed, ObserveError> {
+        // Whoever held the lock before may have stored something.
+        let mut current = self.index.host(&host.meta.key).ok_or(ObserveError::Gone)?;
+        let mut decision = self.decide(&current, reported);
+        for attempt in 1..=ATTEMPTS {
+            if current.meta.uid != host.meta.uid {
+                return Err(ObserveError::Gone);
+            }
+            let news = match decision {
+                Decision::Suspended => return Ok(Observed::Suspended),
+                Decision::NoChange => return Ok(Observed::NoChange),
+                Decision::Store(news) => news,
+            };
+            let guard = match attempt {
+                ATTEMPTS => Guard::ResourceVersion,
+                _ => Guard::FormerValues,
+            };
+            if self.patch(&current, news, provenance, guard).await? {
+                return Ok(Observed::Stored(news));
+            }
+            current = Arc::new(self.read(&current).await?);
+            let reliance = Reliance {
+                fresh: true,
+                in_doubt: self.doubts.of(&current.meta.uid),
+            };
+            decision = decide(&current, reported, reliance);
+        }
+        match decision {
+            Decision::NoChange => Ok(Observed::NoChange),
+            Decision::Suspended => Ok(Observed::Suspended),
+            Decision::Store(_) => Err(ObserveError::Contended),
+        }
+    }
+
+    fn decide(&self, host: &Host, reported: Addresses) -> Decision {
+        let reliance = Reliance {
+            fresh: self.freshness.heard_within(FRESH),
+            in_doubt: self.doubts.of(&host.meta.uid),
+        };
+        decide(host, reported, reliance)
+    }
+
+    /// Sends one patch, once; false where a test of it failed.
+    async fn patch(
+        &self,
+        host: &Host,
+        news: Addresses,
+        provenance: &Provenance,
+        guard: Guard,
+    ) -> Result<bool, ObserveError> {
+        let patch = guarded_patch(host, news, provenance, guard, Timestamp::now());
+        let (uid, families) = (&host.meta.uid, news.families());
+        let before = self.doubts.enter(uid, families);
+        let sent = self.send(host, patch).await;
+        self.metrics.count_api_write("observed");
+        match sent {
+            Ok(stored) => {
+                if let Some(stored) = Host::from_object(&stored) {
+                    self.index.apply_host_reply(stored);
+                }
+                self.doubts.settle(uid, families);
+                Ok(true)
+            }
+            Err(error) => match status_of(&error) {
+                Some(409 | 422) => {
+                    self.doubts.restore(uid, before);
+                    Ok(false)
+                }
+                Some(404 | 410) => {
+                    self.doubts.restore(uid, before);
+                    Err(ObserveError::Gone)
+                }
+                Some(400..500) => {
+                    self.doubts.restore(uid, before);
+                    Err(ObserveError::Refused(error))
+                }
+                _ => {
+                    self.doubts.forget_deleted(&self.index.view());
+                    Err(ObserveError::Unknown(error))
+                }
+            },
+        }
+    }
+
+    async fn send(&self, host: &Host, patch: json_patch::Patch) -> Result<DynamicHost, kube::Error> {
+        let params = PatchParams {
+            field_manager: Some(ENDPOINT_FIELD_MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        let patch = Patch::Json::<()>(patch);
+        let api = self.api(host);
+        limited(api.patch_status(&host.meta.key.name, &params, &patch)).await
+    }
+
+    /// Reads the host from the API server, which is newer than the index.
+    async fn read(&self, host: &Host) -> Result<Host, ObserveError> {
+        let api = self.api(host);
+        let object = match limited(api.get(&host.meta.key.name)).await {
+            Ok(object) => object,
+            Err(error) if status_of(&error) == Some(404) => return Err(ObserveError::Gone),
+            Err(error) => return Err(ObserveError::Unreadable(error)),
+        };
+        let read = Host::from_object(&object).ok_or(ObserveError::Gone)?;
+        self.index.apply_host_reply(read.clone());
+        Ok(read)
+    }
+
+    fn api(&self, host: &Host) -> Api<DynamicHost> {
+        Api::namespaced(self.client.clone(), &host.meta.key.namespace)
+    }
+}
+
+/// The HTTP status where the API server answered.
+fn status_of(error: &kube::Error) -> Option<u16> {
+    match error {
+        kube::Error::Api(status) => Some(status.code),
+        _ => None,
+    }
+}
+
+async fn limited<T>(call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, kube::Error> {
+    match timeout(CALL_LIMIT, call).await {
+        Ok(result) => result,
+        Err(elapsed) => Err(kube::Error::Service(elapsed.into())),
+    }
+}
+
+/// Counts a write, waiting or in flight, while it lives.
+struct UnderWay<'a>(&'a AtomicUsize);
+
+impl<'a> UnderWay<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

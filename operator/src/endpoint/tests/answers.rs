@@ -1,0 +1,284 @@
+//! What a client gets, to the octet.
+
+use axum::Extension;
+use axum::http::Method;
+use axum::response::IntoResponse as _;
+use http_body_util::BodyExt as _;
+
+use super::super::{Peer, checkip};
+use super::*;
+
+const HOME: &str = "/nic/update?hostname=home.dyn.example.org&myip=198.51.100.7";
+
+#[tokio::test]
+async fn answers_are_exact() {
+    let fixture = Fixture::new().await;
+    fixture.add_host("home", json!({}));
+    let basic = BASE64_STANDARD.encode(format!("x:{TOKEN}"));
+    let wrong = BASE64_STANDARD.encode("x:wrong-horse-battery");
+    let check = async |request: &str, expected: &str| {
+        let answer = fixture.exchange(request.replace('\n', "\r\n").as_bytes()).await;
+        assert_eq!(undated(&answer), expected, "{request}");
+    };
+    // HTTP/1.0, as inadyn speaks it: no host with a port, and the connection ends.
+    check(
+        &format!("GET {HOME} HTTP/1.0\nHost: 127.0.0.1\nAuthorization: Basic {basic}\n\n"),
+        "HTTP/1.0 200 OK\n\
+         content-type: text/plain; charset=utf-8\n\
+         content-length: 17\n\
+         cache-control: no-store\n\
+         connection: close\n\
+         \n\
+         good 198.51.100.7",
+    )
+    .await;
+    check(
+        &format!("GET {HOME} HTTP/1.1\nHost: x\nConnection: close\nAuthorization: Basic {basic}\n\n"),
+        "HTTP/1.1 200 OK\n\
+         content-type: text/plain; charset=utf-8\n\
+         content-length: 18\n\
+         cache-control: no-store\n\
+         connection: close\n\
+         \n\
+         nochg 198.51.100.7",
+    )
+    .await;
+    let unauthorized = "HTTP/1.0 401 Unauthorized\n\
+         content-type: text/plain; charset=utf-8\n\
+         content-length: 7\n\
+         cache-control: no-store\n\
+         www-authenticate: Basic realm=\"dynhost\"\n\
+         connection: close\n\
+         \n\
+         badauth";
+    check(&format!("GET {HOME} HTTP/1.0\n\n"), unauthorized).await;
+    check(&format!("GET {HOME} HTTP/1.0\nAuthorization: Basic {wrong}\n\n"), unauthorized).await;
+    check(&format!("GET {HOME} HTTP/1.0\nAuthorization: Basic %\n\n"), unauthorized).await;
+    check(&format!("GET {HOME} HTTP/1.0\nAuthorization: Bearer x\n\n"), unauthorized).await;
+    check(
+        &format!("GET /nic/update?hostname=other.dyn.example.org HTTP/1.0\nAuthorization: Basic {basic}\n\n"),
+        "HTTP/1.0 404 Not Found\n\
+         content-type: text/plain; charset=utf-8\n\
+         content-length: 6\n\
+         cache-control: no-store\n\
+         connection: close\n\
+         \n\
+         nohost",
+    )
+    .await;
+    // Nothing declared, and the connection comes from loopback.
+    check(
+        &format!("GET /nic/update?hostname=home.dyn.example.org HTTP/1.0\nAuthorization: Basic {basic}\n\n"),
+        "HTTP/1.0 503 Service Unavailable\n\
+         content-type: text/plain; charset=utf-8\n\
+         content-length: 3\n\
+         cache-control: no-store\n\
+         retry-after: 60\n\
+         connection: close\n\
+         \n\
+         911",
+    )
+    .await;
+    check(
+        &format!("PUT {HOME} HTTP/1.0\n\n"),
+        "HTTP/1.0 405 Method Not Allowed\n\
+         content-type: text/plain; charset=utf-8\n\
+         content-length: 19\n\
+         cache-control: no-store\n\
+         allow: GET, HEAD, POST\n\
+         connection: close\n\
+         \n\
+         method not allowed\n",
+    )
+    .await;
+    check(
+        "GET /ip HTTP/1.0\n\n",
+        "HTTP/1.0 503 Service Unavailable\n\
+         content-type: text/plain; charset=utf-8\n\
+         content-length: 18\n\
+         cache-control: no-store\n\
+         retry-after: 60\n\
+         connection: close\n\
+         \n\
+         no public address\n",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn each_request_has_its_status_and_words() {
+    let fixture = Fixture::new().await;
+    fixture.add_host("home", json!({}));
+    fixture.add_host("v6", json!({"spec": {"families": ["IPv6"]}}));
+    fixture.add_host("lan", json!({"spec": {"address": {"allowPrivate": true}}}));
+    fixture.add_host("off", json!({"spec": {"suspend": true}}));
+    fixture.add_host("lost", json!({"spec": {"zoneRef": {"name": "gone"}}}));
+    fixture.add_host("out", json!({"spec": {"hostname": "home.example.com"}}));
+    fixture.add_host("other", json!({"spec": {"auth": {"secretName": "other"}}}));
+    fixture.add_key("other", "other-horse-battery");
+    let check = async |query: &str, status: u16, body: &str| {
+        let answer = fixture.get(&format!("/nic/update?{query}")).await;
+        assert_eq!(answer, (status, body.to_owned()), "{query}");
+    };
+    let named = |names: &[&str]| {
+        let names: Vec<_> = names.iter().map(|n| format!("{n}.dyn.example.org")).collect();
+        format!("hostname={}", names.join(","))
+    };
+    let home = named(&["home"]);
+    check(&format!("{home}&myip=198.51.100.7"), 200, "good 198.51.100.7").await;
+    check(&format!("{home}&myip=198.51.100.7"), 200, "nochg 198.51.100.7").await;
+    check(
+        &format!("{home}&myip=2001:DB8::7,198.51.100.7"),
+        200,
+        "good 198.51.100.7,2001:DB8::7",
+    )
+    .await;
+    check(
+        &format!("{home}&myip=198.51.100.7&myipv6=2001:db8:0::7"),
+        200,
+        "nochg 198.51.100.7,2001:db8:0::7",
+    )
+    .await;
+    check(&format!("{home}&myip=%3Cipaddr%3E&myipv6=2001:db8::7"), 200, "nochg 2001:db8::7").await;
+    check(&format!("{home}&myip=999.1.1.1"), 400, "911 badip").await;
+    check(&format!("{home}&myip=198.51.100.7/32"), 400, "911 badip").await;
+    check(&format!("{home}&myip=192.168.1.2"), 400, "911 badip").await;
+    check(&format!("{home}&myip=224.0.0.1"), 400, "911 badip").await;
+    check(&format!("{home}&myip=%ff"), 400, "911 badparam").await;
+    check("hostname=h_me.dyn.example.org&myip=198.51.100.7", 400, "notfqdn").await;
+    check("myip=198.51.100.7", 400, "notfqdn").await;
+    check(&named(&["other"]), 404, "nohost").await;
+    check(&named(&["nowhere"]), 404, "nohost").await;
+    check("hostname=home.example.com&myip=198.51.100.7", 404, "nohost").await;
+    check(&named(&["lost"]), 503, "911").await;
+    check(&named(&["off"]), 403, "abuse").await;
+    check(&format!("{}&myip=10.0.0.1", named(&["lan"])), 200, "good 10.0.0.1").await;
+    check(&named(&["lan"]), 200, "good 127.0.0.1").await;
+    check(&format!("{}&myip=198.51.100.7", named(&["v6"])), 200, "nochg 198.51.100.7").await;
+    let twenty_one: Vec<_> = (0..21).map(|n| format!("h{n}")).collect();
+    let twenty_one: Vec<_> = twenty_one.iter().map(String::as_str).collect();
+    check(&named(&twenty_one), 400, "numhost").await;
+    check(
+        &format!("{}&myip=198.51.100.9", named(&["off", "home", "other", "home"])),
+        200,
+        "abuse\ngood 198.51.100.9\nnohost\ngood 198.51.100.9",
+    )
+    .await;
+    check(
+        &format!("{}&myip=198.51.100.9", named(&["home", "lost"])),
+        503,
+        "nochg 198.51.100.9\n911",
+    )
+    .await;
+    check(&format!("{}&myip=9.9.9.9", named(&["other", "off"])), 404, "nohost\nabuse").await;
+    // Only the host's own name was published, and never the connection's.
+    assert_eq!(fixture.stored("v6", "ipv4"), Value::Null);
+    assert_eq!(fixture.stored("other", "ipv4"), Value::Null);
+}
+
+#[tokio::test]
+async fn twenty_hosts_are_updated_at_once() {
+    let fixture = Fixture::new().await;
+    let names: Vec<_> = (0..20).map(|n| format!("h{n}")).collect();
+    for name in &names {
+        fixture.add_host(name, json!({}));
+    }
+    let list: Vec<_> = names.iter().map(|n| format!("{n}.dyn.example.org")).collect();
+    let target = format!("/v3/update?hostname={}&myip=198.51.100.7", list.join(","));
+    let (status, body) = fixture.get(&target).await;
+    assert_eq!((status, body), (200, ["good 198.51.100.7"; 20].join("\n")));
+    for name in &names {
+        assert_eq!(fixture.stored(name, "ipv4")["address"], "198.51.100.7");
+    }
+}
+
+#[tokio::test]
+async fn a_cold_index_refuses_nobody() {
+    let fixture = Fixture::with(Freshness::default()).await;
+    assert_eq!(fixture.get(HOME).await, (503, "911".to_owned()));
+    let anonymous = fixture.exchange(format!("GET {HOME} HTTP/1.0\r\n\r\n").as_bytes()).await;
+    assert_eq!(split(&anonymous), (401, "badauth".to_owned()));
+}
+
+#[tokio::test]
+async fn a_form_is_posted() {
+    let fixture = Fixture::new().await;
+    fixture.add_host("home", json!({}));
+    let basic = BASE64_STANDARD.encode(format!("x:{TOKEN}"));
+    let check = async |content_type: &str, body: &str, status: u16, said: &str| {
+        let length = body.len();
+        let request = format!(
+            "POST /nic/update HTTP/1.0\r\nAuthorization: Basic {basic}\r\n\
+             Content-Type: {content_type}\r\nContent-Length: {length}\r\n\r\n{body}"
+        );
+        let answer = split(&fixture.exchange(request.as_bytes()).await);
+        assert_eq!(answer, (status, said.to_owned()), "{content_type}");
+    };
+    let form = "application/x-www-form-urlencoded";
+    let body = "hostname=home.dyn.example.org&myip=198.51.100.7&password=x";
+    check(form, body, 200, "good 198.51.100.7").await;
+    let with_charset = "Application/X-WWW-Form-Urlencoded; charset=UTF-8";
+    check(with_charset, body, 200, "nochg 198.51.100.7").await;
+    check("application/json", "{}", 415, "the body is not a form\n").await;
+    let large = "x".repeat(17 * 1024);
+    check(form, &large, 413, "the body is too large\n").await;
+}
+
+#[tokio::test]
+async fn a_probe_changes_nothing() {
+    let fixture = Fixture::new().await;
+    fixture.add_host("home", json!({}));
+    let basic = BASE64_STANDARD.encode(format!("x:{TOKEN}"));
+    let anonymous = fixture.exchange(format!("HEAD {HOME} HTTP/1.0\r\n\r\n").as_bytes()).await;
+    assert!(anonymous.starts_with("HTTP/1.0 401 "), "{anonymous}");
+    assert!(anonymous.contains("www-authenticate: Basic"), "{anonymous}");
+    let request = format!("HEAD {HOME} HTTP/1.0\r\nAuthorization: Basic {basic}\r\n\r\n");
+    let known = fixture.exchange(request.as_bytes()).await;
+    assert_eq!(split(&known), (200, String::new()));
+    assert_eq!(fixture.api_server.take_patches(), []);
+}
+
+#[tokio::test]
+async fn what_is_not_http_or_too_large_gets_a_clean_refusal() {
+    let fixture = Fixture::new().await;
+    let check = async |request: Vec<u8>, status: u16| {
+        let answer = fixture.exchange(&request).await;
+        assert_eq!(split(&answer).0, status, "{answer}");
+    };
+    let long = format!("GET /nic/update?{} HTTP/1.1\r\nHost: x\r\n\r\n", "x".repeat(100_000));
+    check(long.into_bytes(), 431).await;
+    let long = format!("GET /nic/update HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(100_000));
+    check(long.into_bytes(), 431).await;
+    check(b"GET /nic/update?hostname=\xff\xfe\x00 HTTP/1.1\r\nHost: x\r\n\r\n".to_vec(), 400).await;
+    check(b"\x16\x03\x01\x02\x00\r\n\r\n".to_vec(), 400).await;
+    check(b"GET /nowhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".to_vec(), 404).await;
+    check(b"DELETE /ip HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".to_vec(), 405).await;
+}
+
+#[tokio::test]
+async fn a_public_caller_is_told_its_address() {
+    async fn check(peer: &str, page: (u16, &str), bare: (u16, &str)) {
+        let peer = Peer(SocketAddr::new(peer.parse().unwrap(), 4711));
+        let answers = [
+            (checkip::page(Method::GET, Extension(peer)).await, page),
+            (checkip::bare(Method::GET, Extension(peer)).await, bare),
+        ];
+        for (answer, (status, text)) in answers {
+            let response = answer.into_response();
+            assert_eq!(response.status(), status, "{peer:?}");
+            assert_eq!(response.headers()["cache-control"], "no-store");
+            let body = response.into_body().collect().await.unwrap().to_bytes();
+            assert_eq!(body, text.as_bytes(), "{peer:?}");
+        }
+    }
+    const PAGE: &str = "<html><head><title>Current IP Check</title></head>\
+                        <body>Current IP Address: 9.9.9.9</body></html>";
+    check("9.9.9.9", (200, PAGE), (200, "9.9.9.9\n")).await;
+    check("::ffff:9.9.9.9", (200, PAGE), (200, "9.9.9.9\n")).await;
+    let page6 = PAGE.replace("9.9.9.9", "2620:fe::fe");
+    check("2620:fe::fe", (200, &page6), (200, "2620:fe::fe\n")).await;
+    for peer in ["10.42.0.1", "127.0.0.1", "192.0.2.1", "fe80::1"] {
+        let refusal = (503, "no public address\n");
+        check(peer, refusal, refusal).await;
+    }
+}

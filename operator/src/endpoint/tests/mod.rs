@@ -1,0 +1,164 @@
+//! The endpoint over a real socket, against an API server that does what a test says.
+
+mod answers;
+mod api_server;
+mod storing;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use dynhost_crds::host::DynamicHost;
+use dynhost_crds::zone::DynamicZone;
+use k8s_openapi::api::core::v1::Secret;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::{Endpoint, serve};
+use crate::index::Index;
+use crate::index::host::Host;
+use crate::index::key::UpdateKey;
+use crate::index::zone::Zone;
+use crate::metrics::Metrics;
+use crate::watch::Freshness;
+use api_server::ApiServer;
+
+const TOKEN: &str = "correct-horse-battery";
+
+/// Longer than the endpoint's own limit.
+const LIMIT: Duration = Duration::from_secs(15);
+
+/// An endpoint with one zone `dyn/dyn` for `dyn.example.org`.
+struct Fixture {
+    api_server: ApiServer,
+    index: Arc<Index>,
+    address: SocketAddr,
+    _tasks: JoinSet<()>,
+}
+
+impl Fixture {
+    async fn new() -> Self {
+        Self::with(Freshness::just_synced()).await
+    }
+
+    async fn with(freshness: Freshness) -> Self {
+        let mut tasks = JoinSet::new();
+        let api_server = ApiServer::start(&mut tasks).await;
+        let (affected, _) = mpsc::unbounded_channel();
+        let index = Arc::new(Index::new(affected));
+        let zone: DynamicZone = serde_json::from_value(json!({
+            "apiVersion": "dynhost.dev/v1alpha1", "kind": "DynamicZone",
+            "metadata": metadata("dyn", "dyn"),
+            "spec": {
+                "domain": "dyn.example.org",
+                "rfc2136": {
+                    "servers": ["127.0.0.1:53"],
+                    "tsig": {"keyName": "k", "secretRef": {"name": "k"}},
+                },
+                "allowedHosts": {"namespaces": {"from": "All"}},
+            },
+        }))
+        .unwrap();
+        index.apply_zone(Zone::from_object(&zone).unwrap());
+        let endpoint = Endpoint::new(
+            index.clone(),
+            Arc::new(freshness),
+            api_server.client(),
+            Arc::new(Metrics::default()),
+            Arc::default(),
+        );
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tasks.spawn(serve(listener, Arc::new(endpoint), std::future::pending()));
+        Self {
+            api_server,
+            index,
+            address,
+            _tasks: tasks,
+        }
+    }
+
+    /// A Secret `family/<name>` with this token.
+    fn add_key(&self, name: &str, token: &str) {
+        let secret: Secret = serde_json::from_value(json!({
+            "metadata": metadata("family", name),
+            "data": {"token": BASE64_STANDARD.encode(token)},
+        }))
+        .unwrap();
+        self.index.apply_key(UpdateKey::new(&secret).unwrap());
+    }
+
+    /// A host `family/<name>` named `<name>.dyn.example.org`, known to the index and stored in the
+    /// API server; its update key is [`TOKEN`] unless `fields` say otherwise.
+    fn add_host(&self, name: &str, fields: Value) {
+        let mut host = json!({
+            "apiVersion": "dynhost.dev/v1alpha1", "kind": "DynamicHost",
+            "metadata": metadata("family", name),
+            "spec": {
+                "hostname": format!("{name}.dyn.example.org"),
+                "zoneRef": {"name": "dyn", "namespace": "dyn"},
+                "auth": {"secretName": "key"},
+            },
+        });
+        json_patch::merge(&mut host, &fields);
+        let object: DynamicHost = serde_json::from_value(host.clone()).unwrap();
+        self.index.apply_host(Host::from_object(&object).unwrap());
+        self.api_server.store(name, host);
+        self.add_key("key", TOKEN);
+    }
+
+    /// Sends a request as it is and reads until the server closes.
+    async fn exchange(&self, request: &[u8]) -> String {
+        let exchange = async {
+            let mut stream = TcpStream::connect(self.address).await.unwrap();
+            // A server that refuses early may close before it has read everything.
+            let _ = stream.write_all(request).await;
+            let mut answer = Vec::new();
+            let mut buffer = [0; 4096];
+            while let Ok(count @ 1..) = stream.read(&mut buffer).await {
+                answer.extend_from_slice(&buffer[..count]);
+            }
+            String::from_utf8(answer).unwrap()
+        };
+        tokio::time::timeout(LIMIT, exchange).await.unwrap()
+    }
+
+    /// GET with [`TOKEN`]; status and body.
+    async fn get(&self, target: &str) -> (u16, String) {
+        let basic = BASE64_STANDARD.encode(format!("x:{TOKEN}"));
+        let head = format!("GET {target} HTTP/1.0\r\nAuthorization: Basic {basic}\r\n\r\n");
+        split(&self.exchange(head.as_bytes()).await)
+    }
+
+    /// The host's `status.observed.<family>` in the API server.
+    fn stored(&self, name: &str, family: &str) -> Value {
+        let pointer = format!("/status/observed/{family}");
+        let host = self.api_server.stored(name);
+        host.pointer(&pointer).cloned().unwrap_or_default()
+    }
+}
+
+fn metadata(namespace: &str, name: &str) -> Value {
+    json!({
+        "namespace": namespace, "name": name, "uid": format!("uid-{name}"),
+        "resourceVersion": "1", "creationTimestamp": "2026-01-01T00:00:00Z",
+    })
+}
+
+fn split(answer: &str) -> (u16, String) {
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap();
+    (status.parse().unwrap(), body.to_owned())
+}
+
+/// An answer without its `date` header, lines parted by `\n`.
+fn undated(answer: &str) -> String {
+    let lines = answer.split("\r\n");
+    let lines: Vec<_> = lines.filter(|line| !line.starts_with("date: ")).collect();
+    lines.join("\n")
+}

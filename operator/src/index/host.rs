@@ -1,0 +1,245 @@
+//! A DynamicHost in compact form.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use dynhost_crds::conditions::{Condition, ConditionStatus, ConditionType, Reason};
+use dynhost_crds::host::{
+    DeletionPolicy, DynamicHost, DynamicHostSpec, DynamicHostStatus, IpFamily, Observed, Published,
+};
+use dynhost_crds::{HOST_FINALIZER, host};
+use jiff::Timestamp;
+use kube::core::DeserializeGuard;
+
+use super::object::{Meta, ObjectKey};
+use crate::name::Fqdn;
+use crate::record::marker::Marker;
+use crate::record::plan::Known;
+
+/// A DynamicHost as the watch last told it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Host {
+    pub meta: Meta,
+    /// Whether our finalizer is on the object.
+    pub finalizer: bool,
+    /// The parsed spec, or why it cannot be used.
+    pub spec: Result<HostSpec, Box<str>>,
+    pub observed: Observed,
+    /// How much of `status` is stored: a JSON patch can only add below what is there.
+    pub status_depth: StatusDepth,
+    pub published: Option<PublishedState>,
+    pub observed_generation: Option<i64>,
+    pub conditions: Vec<CompactCondition>,
+}
+
+/// How far down the path `status.observed` exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StatusDepth {
+    Nothing,
+    Status,
+    Observed,
+}
+
+/// The parsed spec of a host.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HostSpec {
+    pub hostname: Fqdn,
+    pub zone: ObjectKey,
+    pub ttl: Option<u32>,
+    pub ipv4: bool,
+    pub ipv6: bool,
+    /// The Secret of the update key, in the host's namespace.
+    pub secret: ObjectKey,
+    pub allow_private: bool,
+    pub deletion_policy: DeletionPolicy,
+    pub suspend: bool,
+}
+
+/// What the controller last wrote to DNS.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PublishedState {
+    pub ipv4: Option<Ipv4Addr>,
+    pub ipv6: Option<Ipv6Addr>,
+    pub ttl: u32,
+    pub marker: Option<Marker>,
+    pub at: Timestamp,
+}
+
+/// A condition without what can be derived.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CompactCondition {
+    pub type_: ConditionType,
+    pub status: ConditionStatus,
+    pub reason: Reason,
+    /// `None`: the reason's own sentence.
+    pub message: Option<Box<str>>,
+    pub generation: i64,
+    pub since: Timestamp,
+}
+
+impl Host {
+    /// From a watch event or an API server's reply; `None` for metadata that no API server sends.
+    ///
+    /// An object that does not fit the types (stored while the schema was looser) becomes a host
+    /// with an unusable spec, so that the watch goes on for the others.
+    pub fn new(object: &DeserializeGuard<DynamicHost>) -> Option<Self> {
+        match &object.0 {
+            Ok(host) => Self::from_object(host),
+            Err(error) => Some(Self {
+                finalizer: has_finalizer(error.metadata.finalizers.as_deref()),
+                meta: Meta::new(&error.metadata)?,
+                spec: Err(error.error.as_str().into()),
+                observed: Observed::default(),
+                status_depth: StatusDepth::Nothing,
+                published: None,
+                observed_generation: None,
+                conditions: Vec::new(),
+            }),
+        }
+    }
+
+    /// From an object that fits the types.
+    pub fn from_object(host: &DynamicHost) -> Option<Self> {
+        let meta = Meta::new(&host.metadata)?;
+        let status = host.status.clone().unwrap_or_default();
+        Some(Self {
+            finalizer: has_finalizer(host.metadata.finalizers.as_deref()),
+            spec: HostSpec::new(&meta.key, &host.spec),
+            status_depth: match &host.status {
+                None => StatusDepth::Nothing,
+                Some(DynamicHostStatus { observed: None, .. }) => StatusDepth::Status,
+                Some(_) => StatusDepth::Observed,
+            },
+            published: status.published.as_ref().map(PublishedState::new),
+            observed_generation: status.observed_generation,
+            conditions: status
+                .conditions
+                .iter()
+                .filter_map(CompactCondition::new)
+                .collect(),
+            observed: status.observed.unwrap_or_default(),
+            meta,
+        })
+    }
+
+    /// The condition of this type, where it is set.
+    pub fn condition(&self, type_: ConditionType) -> Option<&CompactCondition> {
+        self.conditions.iter().find(|c| c.type_ == type_)
+    }
+}
+
+fn has_finalizer(finalizers: Option<&[String]>) -> bool {
+    finalizers.is_some_and(|all| all.iter().any(|f| f == HOST_FINALIZER))
+}
+
+impl HostSpec {
+    fn new(key: &ObjectKey, spec: &DynamicHostSpec) -> Result<Self, Box<str>> {
+        let hostname = Fqdn::parse(&spec.hostname).map_err(|e| format!("hostname: {e}"))?;
+        let zone_namespace = spec.zone_ref.namespace.as_deref();
+        let secret = match &spec.auth.secret_name {
+            Some(name) => name.clone(),
+            None => format!("{}-update-key", key.name),
+        };
+        Ok(Self {
+            hostname,
+            zone: ObjectKey {
+                namespace: zone_namespace.map_or_else(|| key.namespace.clone(), Arc::from),
+                name: spec.zone_ref.name.as_str().into(),
+            },
+            ttl: spec.ttl,
+            ipv4: spec.families.contains(&IpFamily::IPv4),
+            ipv6: spec.families.contains(&IpFamily::IPv6),
+            secret: ObjectKey {
+                namespace: key.namespace.clone(),
+                name: secret.into(),
+            },
+            allow_private: spec.address.allow_private,
+            deletion_policy: spec.deletion_policy,
+            suspend: spec.suspend,
+        })
+    }
+}
+
+impl PublishedState {
+    fn new(published: &Published) -> Self {
+        let rrset = |rtype: &str| published.rrsets.iter().find(|r| r.rtype == rtype);
+        let value = |rtype: &str| rrset(rtype).and_then(|r| r.values.first());
+        Self {
+            ipv4: value("A").and_then(|v| v.parse().ok()),
+            ipv6: value("AAAA").and_then(|v| v.parse().ok()),
+            ttl: published.rrsets.first().map_or(0, |r| r.ttl),
+            marker: published.marker.as_deref().and_then(|m| Marker::parse(m).ok()),
+            at: published.at,
+        }
+    }
+
+    /// The records without marker and time.
+    pub fn known(&self) -> Known {
+        Known {
+            ttl: self.ttl,
+            ipv4: self.ipv4,
+            ipv6: self.ipv6,
+        }
+    }
+
+    /// The status field, for a host of this name.
+    pub fn to_status(&self, hostname: &Fqdn) -> Published {
+        let rrset = |rtype: &str, value: String| host::PublishedRrset {
+            name: hostname.to_string(),
+            rtype: rtype.to_owned(),
+            ttl: self.ttl,
+            values: vec![value],
+        };
+        let ipv4 = self.ipv4.map(|a| rrset("A", a.to_string()));
+        let ipv6 = self.ipv6.map(|a| rrset("AAAA", a.to_string()));
+        Published {
+            rrsets: ipv4.into_iter().chain(ipv6).collect(),
+            marker: self.marker.as_ref().map(ToString::to_string),
+            at: self.at,
+        }
+    }
+}
+
+impl CompactCondition {
+    /// `None` for a type or reason of another version.
+    pub fn new(condition: &Condition) -> Option<Self> {
+        let type_ = [
+            ConditionType::Accepted,
+            ConditionType::KeyReady,
+            ConditionType::Published,
+            ConditionType::Ready,
+        ]
+        .into_iter()
+        .find(|t| t.as_str() == condition.type_)?;
+        let reason = Reason::ALL
+            .iter()
+            .copied()
+            .find(|r| r.as_str() == condition.reason)?;
+        let message = condition.message.as_str();
+        Some(Self {
+            type_,
+            status: condition.status,
+            reason,
+            message: (message != reason.sentence()).then(|| message.into()),
+            generation: condition.observed_generation.unwrap_or_default(),
+            since: condition.last_transition_time,
+        })
+    }
+
+    /// The sentence for people.
+    pub fn message(&self) -> &str {
+        self.message.as_deref().unwrap_or(self.reason.sentence())
+    }
+
+    /// The status field.
+    pub fn to_status(&self) -> Condition {
+        Condition {
+            type_: self.type_.as_str().to_owned(),
+            status: self.status,
+            reason: self.reason.as_str().to_owned(),
+            message: self.message().to_owned(),
+            observed_generation: Some(self.generation),
+            last_transition_time: self.since,
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! An update key's Secret in compact form: digests only, never the token.
+
+use std::fmt;
+
+use dynhost_crds::key::{GENERATED_LABEL, MIN_TOKEN_OCTETS, PREVIOUS_TOKEN, TOKEN};
+use k8s_openapi::api::core::v1::Secret;
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+
+use super::object::Meta;
+
+/// The SHA-256 digest of an update key.
+///
+/// Tokens are long and random, so one round without salt is enough, and a look-up by digest takes
+/// the same time for every guess.
+#[derive(Clone, Copy, Hash)]
+pub struct TokenDigest([u8; 32]);
+
+impl TokenDigest {
+    /// The digest of a token as a client presents it, or as the Secret holds it.
+    pub fn new(token: &[u8]) -> Self {
+        Self(Sha256::digest(token).into())
+    }
+}
+
+impl PartialEq for TokenDigest {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl Eq for TokenDigest {}
+
+impl fmt::Debug for TokenDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenDigest")
+    }
+}
+
+/// A Secret of type `dynhost.dev/update-key`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UpdateKey {
+    pub meta: Meta,
+    /// dynhost made the token.
+    pub generated: bool,
+    /// UIDs of the objects that own the Secret.
+    pub owners: Vec<Box<str>>,
+    /// `None`: the token is missing or too short.
+    pub token: Option<TokenDigest>,
+    pub previous: Option<TokenDigest>,
+}
+
+impl UpdateKey {
+    /// `None` for metadata that no API server sends.
+    pub fn new(secret: &Secret) -> Option<Self> {
+        let digest = |key: &str| {
+            let data = secret.data.as_ref()?.get(key)?;
+            let token = without_line_end(&data.0);
+            (token.len() >= MIN_TOKEN_OCTETS).then(|| TokenDigest::new(token))
+        };
+        let labels = secret.metadata.labels.as_ref();
+        Some(Self {
+            meta: Meta::new(&secret.metadata)?,
+            generated: labels.is_some_and(|l| l.contains_key(GENERATED_LABEL)),
+            owners: secret
+                .metadata
+                .owner_references
+                .iter()
+                .flatten()
+                .map(|owner| owner.uid.as_str().into())
+                .collect(),
+            token: digest(TOKEN),
+            previous: digest(PREVIOUS_TOKEN),
+        })
+    }
+
+    /// The digests that authenticate: none where the token in force cannot be used.
+    pub fn digests(&self) -> impl Iterator<Item = TokenDigest> {
+        let previous = self.token.and(self.previous);
+        self.token.into_iter().chain(previous)
+    }
+}
+
+/// One trailing line end is an editor's or `echo`'s, not the user's.
+fn without_line_end(token: &[u8]) -> &[u8] {
+    let token = token.strip_suffix(b"\n").unwrap_or(token);
+    token.strip_suffix(b"\r").unwrap_or(token)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secret(data: serde_json::Value) -> UpdateKey {
+        let secret = serde_json::json!({
+            "metadata": {"name": "k", "namespace": "n", "uid": "u", "resourceVersion": "1",
+                         "creationTimestamp": "2026-01-01T00:00:00Z"},
+            "data": data,
+        });
+        UpdateKey::new(&serde_json::from_value(secret).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_secrets_tokens_are_what_clients_must_present() {
+        use base64::Engine as _;
+        fn check(token: Option<&str>, previous: Option<&str>, accepted: &[&str]) {
+            let b64 = |t: &str| base64::engine::general_purpose::STANDARD.encode(t);
+            let mut data = serde_json::Map::new();
+            token.map(|t| data.insert("token".into(), b64(t).into()));
+            previous.map(|t| data.insert("previousToken".into(), b64(t).into()));
+            let key = secret(data.into());
+            let expected: Vec<_> = accepted
+                .iter()
+                .map(|t| TokenDigest::new(t.as_bytes()))
+                .collect();
+            let digests: Vec<_> = key.digests().collect();
+            assert!(digests == expected, "{token:?} {previous:?}");
+        }
+        check(Some("correct-horse"), None, &["correct-horse"]);
+        check(Some("correct-horse\n"), None, &["correct-horse"]);
+        check(Some("correct-horse\r\n"), None, &["correct-horse"]);
+        check(Some("correct-horse\n\n"), None, &["correct-horse\n"]);
+        check(Some("12-octets-ok"), None, &["12-octets-ok"]);
+        check(Some("11-octets-x"), None, &[]);
+        check(Some("11-octets-x\n"), None, &[]);
+        check(Some(""), None, &[]);
+        check(None, Some("former-horse-1"), &[]);
+        check(Some("correct-horse"), Some(""), &["correct-horse"]);
+        check(
+            Some("correct-horse"),
+            Some("former-horse-1"),
+            &["correct-horse", "former-horse-1"],
+        );
+    }
+
+    #[test]
+    fn a_digest_prints_nothing() {
+        let printed = format!("{:?}", TokenDigest::new(b"correct-horse"));
+        assert_eq!(printed, "TokenDigest");
+    }
+}

@@ -1,0 +1,499 @@
+//! What the watches know, in compact form, shared by endpoint and controller.
+//!
+//! ```text
+//! token -> Secret -> [ hosts ] -> zone
+//! name  -> [ claims, oldest first ] -> host
+//! ```
+//!
+//! Every look-up by token, name or key takes constant time. An object enters from its watch, or
+//! from the reply to a write of our own; an older version never replaces a newer one.
+
+pub mod host;
+pub mod key;
+pub mod object;
+pub mod zone;
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::hash::Hash;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+
+use crate::admission::{Admitted, Refusal, admit};
+use crate::name::Fqdn;
+use host::Host;
+use key::{TokenDigest, UpdateKey};
+use object::ObjectKey;
+use zone::{Labels, Zone};
+
+/// An object whose outcome may be another one now.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Affected {
+    Host(ObjectKey),
+    Zone(ObjectKey),
+}
+
+/// A name in a zone.
+type Claim = (ObjectKey, Fqdn);
+
+/// Orders by age, then by namespace and name.
+type Seniority = (Timestamp, ObjectKey);
+
+/// See the module's documentation.
+pub struct Index {
+    state: RwLock<State>,
+    affected: mpsc::UnboundedSender<Affected>,
+}
+
+#[derive(Default)]
+struct State {
+    hosts: HashMap<ObjectKey, Arc<Host>>,
+    zones: HashMap<ObjectKey, Arc<Zone>>,
+    keys: HashMap<ObjectKey, Arc<UpdateKey>>,
+    namespaces: HashMap<Arc<str>, Arc<Labels>>,
+    claims: HashMap<Claim, BTreeSet<Seniority>>,
+    hosts_of_zone: HashMap<ObjectKey, HashSet<ObjectKey>>,
+    hosts_of_key: HashMap<ObjectKey, HashSet<ObjectKey>>,
+    hosts_of_namespace: HashMap<Arc<str>, HashSet<ObjectKey>>,
+    keys_of_token: HashMap<TokenDigest, BTreeSet<Seniority>>,
+}
+
+/// A consistent look at the index; keep it short and never across an `await`.
+pub struct View<'a>(RwLockReadGuard<'a, State>);
+
+impl Index {
+    /// An empty index that tells `affected` of every object to look at again.
+    pub fn new(affected: mpsc::UnboundedSender<Affected>) -> Self {
+        Self {
+            state: RwLock::default(),
+            affected,
+        }
+    }
+
+    /// Reads several things at one moment.
+    pub fn view(&self) -> View<'_> {
+        View(self.state.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The host, where it exists.
+    pub fn host(&self, key: &ObjectKey) -> Option<Arc<Host>> {
+        self.view().host(key).cloned()
+    }
+
+    /// The zone, where it exists.
+    pub fn zone(&self, key: &ObjectKey) -> Option<Arc<Zone>> {
+        self.view().zone(key).cloned()
+    }
+
+    /// The update key's Secret, where it exists with the right type.
+    pub fn key(&self, key: &ObjectKey) -> Option<Arc<UpdateKey>> {
+        self.view().key(key).cloned()
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self, affected: impl IntoIterator<Item = Affected>) {
+        for object in affected {
+            // The receiver is gone only while the process ends.
+            let _ = self.affected.send(object);
+        }
+    }
+
+    /// A host was created or changed.
+    pub fn apply_host(&self, host: Host) {
+        let affected = self.write().apply_host(host);
+        self.tell(affected);
+    }
+
+    /// A reply to our own write: it must neither undo a newer event nor bring back a deleted host.
+    pub fn apply_host_reply(&self, host: Host) {
+        let affected = {
+            let mut state = self.write();
+            match state.hosts.get(&host.meta.key) {
+                Some(known) if known.meta.uid == host.meta.uid => state.apply_host(host),
+                _ => Vec::new(),
+            }
+        };
+        self.tell(affected);
+    }
+
+    /// A host is gone.
+    pub fn remove_host(&self, key: &ObjectKey) {
+        let affected = self.write().remove_host(key);
+        self.tell(affected);
+    }
+
+    /// A zone was created or changed.
+    pub fn apply_zone(&self, zone: Zone) {
+        let affected = self.write().apply_zone(zone);
+        self.tell(affected);
+    }
+
+    /// A reply to our own write, likewise.
+    pub fn apply_zone_reply(&self, zone: Zone) {
+        let affected = {
+            let mut state = self.write();
+            match state.zones.get(&zone.meta.key) {
+                Some(known) if known.meta.uid == zone.meta.uid => state.apply_zone(zone),
+                _ => Vec::new(),
+            }
+        };
+        self.tell(affected);
+    }
+
+    /// A zone is gone.
+    pub fn remove_zone(&self, key: &ObjectKey) {
+        let affected = self.write().remove_zone(key);
+        self.tell(affected);
+    }
+
+    /// An update key's Secret was created or changed.
+    pub fn apply_key(&self, key: UpdateKey) {
+        let affected = self.write().apply_key(key);
+        self.tell(affected);
+    }
+
+    /// An update key's Secret is gone.
+    pub fn remove_key(&self, key: &ObjectKey) {
+        let affected = self.write().remove_key(key);
+        self.tell(affected);
+    }
+
+    /// A namespace was created or its labels may have changed.
+    pub fn apply_namespace(&self, name: &str, labels: Labels) {
+        let affected = self.write().apply_namespace(name, labels);
+        self.tell(affected);
+    }
+
+    /// A namespace is gone.
+    pub fn remove_namespace(&self, name: &str) {
+        self.write().namespaces.remove(name);
+    }
+
+    /// The hosts that a whole list did not show are gone; likewise below.
+    pub fn retain_hosts(&self, listed: &HashSet<ObjectKey>) {
+        for key in self.missing(listed, |state| &state.hosts) {
+            self.remove_host(&key);
+        }
+    }
+
+    pub fn retain_zones(&self, listed: &HashSet<ObjectKey>) {
+        for key in self.missing(listed, |state| &state.zones) {
+            self.remove_zone(&key);
+        }
+    }
+
+    pub fn retain_keys(&self, listed: &HashSet<ObjectKey>) {
+        for key in self.missing(listed, |state| &state.keys) {
+            self.remove_key(&key);
+        }
+    }
+
+    pub fn retain_namespaces(&self, listed: &HashSet<ObjectKey>) {
+        let names: HashSet<&str> = listed.iter().map(|key| &*key.name).collect();
+        self.write()
+            .namespaces
+            .retain(|name, _| names.contains(&**name));
+    }
+
+    fn missing<V>(
+        &self,
+        listed: &HashSet<ObjectKey>,
+        map: impl Fn(&State) -> &HashMap<ObjectKey, V>,
+    ) -> Vec<ObjectKey> {
+        let view = self.view();
+        let known = map(&view.0).keys();
+        known.filter(|key| !listed.contains(key)).cloned().collect()
+    }
+}
+
+impl View<'_> {
+    /// The host, where it exists.
+    pub fn host(&self, key: &ObjectKey) -> Option<&Arc<Host>> {
+        self.0.hosts.get(key)
+    }
+
+    /// The hosts that this token may update; empty where it authenticates nothing.
+    ///
+    /// Where several Secrets hold the token, the oldest counts.
+    pub fn hosts_of_token(&self, token: &TokenDigest) -> Vec<Arc<Host>> {
+        self.0
+            .keys_of_token
+            .get(token)
+            .and_then(BTreeSet::first)
+            .and_then(|(_, secret)| self.0.hosts_of_key.get(secret))
+            .into_iter()
+            .flatten()
+            .filter_map(|host| self.0.hosts.get(host).cloned())
+            .collect()
+    }
+
+    /// The update key's Secret, where it exists with the right type.
+    pub fn key(&self, key: &ObjectKey) -> Option<&Arc<UpdateKey>> {
+        self.0.keys.get(key)
+    }
+
+    /// The zone, where it exists.
+    pub fn zone(&self, key: &ObjectKey) -> Option<&Arc<Zone>> {
+        self.0.zones.get(key)
+    }
+
+    /// The hosts that name this zone, whether it admits them or not.
+    pub fn hosts_of_zone(&self, zone: &ObjectKey) -> impl Iterator<Item = &Arc<Host>> {
+        let hosts = self.0.hosts_of_zone.get(zone).into_iter().flatten();
+        hosts.filter_map(|host| self.0.hosts.get(host))
+    }
+
+    /// Every host.
+    pub fn hosts(&self) -> impl Iterator<Item = &Arc<Host>> {
+        self.0.hosts.values()
+    }
+
+    /// The older Secret that holds one of this Secret's tokens.
+    pub fn older_key_with_same_token(&self, key: &UpdateKey) -> Option<&ObjectKey> {
+        key.digests().find_map(|digest| {
+            let (_, oldest) = self.0.keys_of_token.get(&digest)?.first()?;
+            (*oldest != key.meta.key).then_some(oldest)
+        })
+    }
+
+    /// Judges a host: its zone's consent, and who was first to claim the name.
+    pub fn admission<'a>(&'a self, host: &'a Host) -> Result<Admitted<'a>, Refusal> {
+        let admitted = self.admission_without_claims(host)?;
+        let claim = (admitted.host.zone.clone(), admitted.host.hostname.clone());
+        let claims = self.0.claims.get(&claim).into_iter().flatten();
+        for (created, claimant) in claims {
+            if (*created, claimant) >= host.meta.seniority() {
+                break;
+            }
+            let claimant = self.0.hosts.get(claimant);
+            match claimant.map(|c| (c, self.admission_without_claims(c))) {
+                Some((winner, Ok(_))) => {
+                    return Err(Refusal::NameConflict(winner.meta.key.clone()));
+                }
+                Some((_, Err(Refusal::NotYetJudged))) => return Err(Refusal::NotYetJudged),
+                _ => {}
+            }
+        }
+        Ok(admitted)
+    }
+
+    fn admission_without_claims<'a>(&'a self, host: &'a Host) -> Result<Admitted<'a>, Refusal> {
+        let zone = host.spec.as_ref().ok();
+        let zone = zone.and_then(|spec| self.0.zones.get(&spec.zone));
+        let labels = self.0.namespaces.get(&host.meta.key.namespace);
+        admit(host, zone.map(|z| &**z), labels.map(|l| &**l))
+    }
+}
+
+impl State {
+    fn apply_host(&mut self, host: Host) -> Vec<Affected> {
+        let key = host.meta.key.clone();
+        if let Some(known) = self.hosts.get(&key)
+            && !host.meta.supersedes(&known.meta)
+        {
+            return Vec::new();
+        }
+        let former = self.hosts.get(&key).cloned();
+        // Status alone changes often, and touches none of the other maps.
+        let same_links = former
+            .as_ref()
+            .is_some_and(|former| former.spec == host.spec && former.meta.uid == host.meta.uid);
+        let mut affected = vec![Affected::Host(key.clone())];
+        if !same_links {
+            if former.is_some() {
+                affected.extend(self.remove_host(&key));
+            }
+            self.link_host(&host);
+            if let Ok(spec) = &host.spec {
+                affected.push(Affected::Zone(spec.zone.clone()));
+            }
+            affected.extend(self.rivals(&host));
+        }
+        self.hosts.insert(key, Arc::new(host));
+        affected
+    }
+
+    fn remove_host(&mut self, key: &ObjectKey) -> Vec<Affected> {
+        let Some(host) = self.hosts.remove(key) else {
+            return Vec::new();
+        };
+        let mut affected = vec![Affected::Host(key.clone())];
+        remove_link(&mut self.hosts_of_namespace, &key.namespace, key);
+        if let Ok(spec) = &host.spec {
+            remove_link(&mut self.hosts_of_zone, &spec.zone, key);
+            remove_link(&mut self.hosts_of_key, &spec.secret, key);
+            let claim = (spec.zone.clone(), spec.hostname.clone());
+            if let Some(claims) = self.claims.get_mut(&claim) {
+                claims.remove(&(host.meta.created, key.clone()));
+                if claims.is_empty() {
+                    self.claims.remove(&claim);
+                }
+            }
+            affected.push(Affected::Zone(spec.zone.clone()));
+        }
+        affected.extend(self.rivals(&host));
+        affected
+    }
+
+    fn link_host(&mut self, host: &Host) {
+        let key = &host.meta.key;
+        insert_link(&mut self.hosts_of_namespace, &key.namespace, key);
+        if let Ok(spec) = &host.spec {
+            insert_link(&mut self.hosts_of_zone, &spec.zone, key);
+            insert_link(&mut self.hosts_of_key, &spec.secret, key);
+            self.claims
+                .entry((spec.zone.clone(), spec.hostname.clone()))
+                .or_default()
+                .insert((host.meta.created, key.clone()));
+        }
+    }
+
+    /// The other hosts that claim the same name.
+    fn rivals(&self, host: &Host) -> Vec<Affected> {
+        let Ok(spec) = &host.spec else {
+            return Vec::new();
+        };
+        let claim = (spec.zone.clone(), spec.hostname.clone());
+        let claims = self.claims.get(&claim).into_iter().flatten();
+        claims
+            .filter(|(_, key)| *key != host.meta.key)
+            .map(|(_, key)| Affected::Host(key.clone()))
+            .collect()
+    }
+
+    fn apply_zone(&mut self, zone: Zone) -> Vec<Affected> {
+        let key = zone.meta.key.clone();
+        let former = self.zones.get(&key);
+        if let Some(known) = former
+            && !zone.meta.supersedes(&known.meta)
+        {
+            return Vec::new();
+        }
+        let mut affected = vec![Affected::Zone(key.clone())];
+        // A zone's own status is no news to its hosts.
+        let news = |former: &Arc<Zone>| {
+            former.spec != zone.spec
+                || former.adopt != zone.adopt
+                || former.finalizer != zone.finalizer
+        };
+        if former.is_none_or(news) {
+            affected.extend(self.affected_hosts_of_zone(&key));
+        }
+        self.zones.insert(key, Arc::new(zone));
+        affected
+    }
+
+    fn remove_zone(&mut self, key: &ObjectKey) -> Vec<Affected> {
+        self.zones.remove(key);
+        let mut affected = vec![Affected::Zone(key.clone())];
+        affected.extend(self.affected_hosts_of_zone(key));
+        affected
+    }
+
+    fn affected_hosts_of_zone(&self, zone: &ObjectKey) -> Vec<Affected> {
+        affected_hosts(self.hosts_of_zone.get(zone))
+    }
+
+    fn apply_key(&mut self, key: UpdateKey) -> Vec<Affected> {
+        // A Secret that waits for a finalizer is deleted as far as its user is concerned.
+        if key.meta.deleting {
+            return self.remove_key(&key.meta.key);
+        }
+        let name = key.meta.key.clone();
+        if let Some(known) = self.keys.get(&name)
+            && !key.meta.supersedes(&known.meta)
+        {
+            return Vec::new();
+        }
+        let mut affected = self.remove_key(&name);
+        for digest in key.digests() {
+            self.keys_of_token
+                .entry(digest)
+                .or_default()
+                .insert((key.meta.created, name.clone()));
+        }
+        affected.extend(self.hosts_of_same_tokens(&key));
+        affected.extend(affected_hosts(self.hosts_of_key.get(&name)));
+        self.keys.insert(name, Arc::new(key));
+        affected
+    }
+
+    fn remove_key(&mut self, name: &ObjectKey) -> Vec<Affected> {
+        let Some(key) = self.keys.remove(name) else {
+            return Vec::new();
+        };
+        for digest in key.digests() {
+            if let Some(secrets) = self.keys_of_token.get_mut(&digest) {
+                secrets.remove(&(key.meta.created, name.clone()));
+                if secrets.is_empty() {
+                    self.keys_of_token.remove(&digest);
+                }
+            }
+        }
+        let mut affected = self.hosts_of_same_tokens(&key);
+        affected.extend(affected_hosts(self.hosts_of_key.get(name)));
+        affected
+    }
+
+    /// Hosts of other Secrets with one of these tokens: which of the Secrets counts may be another one now.
+    fn hosts_of_same_tokens(&self, key: &UpdateKey) -> Vec<Affected> {
+        key.digests()
+            .filter_map(|digest| self.keys_of_token.get(&digest))
+            .flatten()
+            .filter(|(_, secret)| *secret != key.meta.key)
+            .flat_map(|(_, secret)| affected_hosts(self.hosts_of_key.get(secret)))
+            .collect()
+    }
+
+    fn apply_namespace(&mut self, name: &str, labels: Labels) -> Vec<Affected> {
+        if self.namespaces.get(name).is_some_and(|l| **l == labels) {
+            return Vec::new();
+        }
+        self.namespaces.insert(name.into(), Arc::new(labels));
+        let hosts = self.hosts_of_namespace.get(name);
+        let mut affected = affected_hosts(hosts);
+        // A name may have another winner now, and a zone another number of hosts.
+        for host in hosts.into_iter().flatten() {
+            if let Some(host) = self.hosts.get(host) {
+                affected.extend(self.rivals(host));
+                if let Ok(spec) = &host.spec {
+                    affected.push(Affected::Zone(spec.zone.clone()));
+                }
+            }
+        }
+        affected
+    }
+}
+
+fn affected_hosts(hosts: Option<&HashSet<ObjectKey>>) -> Vec<Affected> {
+    let hosts = hosts.into_iter().flatten();
+    hosts.map(|key| Affected::Host(key.clone())).collect()
+}
+
+fn insert_link<K: Eq + Hash + Clone>(
+    links: &mut HashMap<K, HashSet<ObjectKey>>,
+    from: &K,
+    to: &ObjectKey,
+) {
+    links.entry(from.clone()).or_default().insert(to.clone());
+}
+
+fn remove_link<K: Eq + Hash>(
+    links: &mut HashMap<K, HashSet<ObjectKey>>,
+    from: &K,
+    to: &ObjectKey,
+) {
+    if let Some(set) = links.get_mut(from) {
+        set.remove(to);
+        if set.is_empty() {
+            links.remove(from);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,226 @@
+//! Tests of the index: what is told, and what is looked up.
+
+use std::collections::HashSet;
+
+use kube::core::DeserializeGuard;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use super::*;
+
+struct Fixture {
+    index: Index,
+    affected: mpsc::UnboundedReceiver<Affected>,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let (sender, affected) = mpsc::unbounded_channel();
+        Self {
+            index: Index::new(sender),
+            affected,
+        }
+    }
+
+    fn host(&self, namespace: &str, name: &str, version: u64, spec: Value) {
+        self.host_with(namespace, name, version, "2026-01-01T00:00:00Z", spec);
+    }
+
+    fn host_with(&self, namespace: &str, name: &str, version: u64, created: &str, spec: Value) {
+        let object = json!({
+            "metadata": {"namespace": namespace, "name": name, "uid": format!("{namespace}-{name}"),
+                         "resourceVersion": version.to_string(), "creationTimestamp": created},
+            "spec": spec,
+        });
+        let guard: DeserializeGuard<_> = serde_json::from_value(object).unwrap();
+        self.index.apply_host(Host::new(&guard).unwrap());
+    }
+
+    fn zone(&self, version: u64, allowed: Value) {
+        let object = json!({
+            "metadata": {"namespace": "dns", "name": "dyn", "uid": "zone",
+                         "resourceVersion": version.to_string(),
+                         "creationTimestamp": "2026-01-01T00:00:00Z"},
+            "spec": {"domain": "dyn.example.org", "allowedHosts": {"namespaces": allowed},
+                     "rfc2136": {"servers": ["127.0.0.1"],
+                                 "tsig": {"keyName": "k", "secretRef": {"name": "s"}}}},
+        });
+        let guard: DeserializeGuard<_> = serde_json::from_value(object).unwrap();
+        self.index.apply_zone(Zone::new(&guard).unwrap());
+    }
+
+    fn key(&self, namespace: &str, name: &str, created: &str, tokens: &[&str]) {
+        use base64::Engine as _;
+        let b64 = |t: &str| base64::engine::general_purpose::STANDARD.encode(t);
+        let mut data = serde_json::Map::new();
+        for (key, token) in ["token", "previousToken"].iter().zip(tokens) {
+            data.insert((*key).to_owned(), b64(token).into());
+        }
+        let secret = json!({
+            "metadata": {"namespace": namespace, "name": name, "uid": format!("{namespace}-{name}"),
+                         "resourceVersion": "1", "creationTimestamp": created},
+            "data": data,
+        });
+        let secret = serde_json::from_value(secret).unwrap();
+        self.index.apply_key(UpdateKey::new(&secret).unwrap());
+    }
+
+    fn affected(&mut self) -> HashSet<String> {
+        std::iter::from_fn(|| self.affected.try_recv().ok())
+            .map(|affected| match affected {
+                Affected::Host(key) => format!("host {key}"),
+                Affected::Zone(key) => format!("zone {key}"),
+            })
+            .collect()
+    }
+
+    fn verdict(&self, namespace: &str, name: &str) -> Result<(), Refusal> {
+        let host = self.index.host(&ObjectKey::new(namespace, name)).unwrap();
+        self.index.view().admission(&host).map(|_| ())
+    }
+
+    fn hosts_of(&self, token: &str) -> Vec<String> {
+        let digest = TokenDigest::new(token.as_bytes());
+        let hosts = self.index.view().hosts_of_token(&digest);
+        let mut hosts: Vec<_> = hosts.iter().map(|h| h.meta.key.to_string()).collect();
+        hosts.sort();
+        hosts
+    }
+}
+
+fn spec(hostname: &str) -> Value {
+    json!({"hostname": hostname, "zoneRef": {"name": "dyn", "namespace": "dns"}})
+}
+
+fn names(names: &[&str]) -> HashSet<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+#[test]
+fn the_oldest_admitted_claim_has_the_name() {
+    let mut f = Fixture::new();
+    f.zone(1, json!({"from": "Selector", "selector": {"matchLabels": {"team": "yes"}}}));
+    let yes = Labels::from([("team".to_owned(), "yes".to_owned())]);
+    f.index.apply_namespace("a", Labels::new());
+    f.index.apply_namespace("b", yes.clone());
+    f.index.apply_namespace("c", yes.clone());
+    // The oldest is in a namespace that the zone does not admit: it claims nothing.
+    f.host_with("a", "old", 1, "2026-01-01T00:00:00Z", spec("home.dyn.example.org"));
+    f.host_with("b", "mid", 2, "2026-01-02T00:00:00Z", spec("HOME.dyn.example.org"));
+    f.host_with("c", "new", 3, "2026-01-03T00:00:00Z", spec("home.dyn.example.org"));
+    let conflict = |namespace, name| Err(Refusal::NameConflict(ObjectKey::new(namespace, name)));
+    assert_eq!(f.verdict("a", "old"), Err(Refusal::NotAllowedByZone));
+    assert_eq!(f.verdict("b", "mid"), Ok(()));
+    assert_eq!(f.verdict("c", "new"), conflict("b", "mid"));
+
+    f.affected();
+    f.index.apply_namespace("a", yes);
+    assert_eq!(f.verdict("b", "mid"), conflict("a", "old"));
+    let told = names(&["host a/old", "host b/mid", "host c/new", "zone dns/dyn"]);
+    assert_eq!(f.affected(), told);
+
+    f.index.remove_host(&ObjectKey::new("a", "old"));
+    assert_eq!(f.verdict("b", "mid"), Ok(()));
+    let told = names(&["host a/old", "host b/mid", "host c/new", "zone dns/dyn"]);
+    assert_eq!(f.affected(), told);
+}
+
+#[test]
+fn equal_ages_are_ordered_by_namespace_and_name() {
+    let f = Fixture::new();
+    f.zone(1, json!({"from": "All"}));
+    f.host("b", "x", 1, spec("home.dyn.example.org"));
+    f.host("a", "z", 2, spec("home.dyn.example.org"));
+    f.host("a", "y", 3, spec("home.dyn.example.org"));
+    assert_eq!(f.verdict("a", "y"), Ok(()));
+    let winner = ObjectKey::new("a", "y");
+    assert_eq!(f.verdict("a", "z"), Err(Refusal::NameConflict(winner.clone())));
+    assert_eq!(f.verdict("b", "x"), Err(Refusal::NameConflict(winner)));
+}
+
+#[test]
+fn a_host_is_judged_by_its_zone() {
+    fn check(zone: Option<Value>, hostname: &str, expected: Result<(), Refusal>) {
+        let f = Fixture::new();
+        if let Some(allowed) = &zone {
+            f.zone(1, allowed.clone());
+        }
+        f.host("team", "h", 1, spec(hostname));
+        assert_eq!(f.verdict("team", "h"), expected, "{zone:?} {hostname}");
+    }
+    let all = Some(json!({"from": "All"}));
+    let selector = Some(json!({"from": "Selector", "selector": {}}));
+    check(all.clone(), "home.dyn.example.org", Ok(()));
+    check(None, "home.dyn.example.org", Err(Refusal::ZoneNotFound));
+    check(Some(json!({})), "home.dyn.example.org", Err(Refusal::NotAllowedByZone));
+    check(selector, "home.dyn.example.org", Err(Refusal::NotYetJudged));
+    check(all.clone(), "dyn.example.org", Err(Refusal::OutsideZone));
+    check(all.clone(), "home.example.org", Err(Refusal::OutsideZone));
+    check(all, "home.notdyn.example.org", Err(Refusal::OutsideZone));
+}
+
+#[test]
+fn a_token_stands_for_the_hosts_that_name_its_secret_and_the_older_secret_counts() {
+    let mut f = Fixture::new();
+    let shared = |hostname: &str| {
+        let mut spec = spec(hostname);
+        spec["auth"] = json!({"secretName": "shared"});
+        spec
+    };
+    f.host("a", "one", 1, shared("one.dyn.example.org"));
+    f.host("a", "two", 2, shared("two.dyn.example.org"));
+    f.host("b", "three", 3, shared("three.dyn.example.org"));
+    f.key("a", "shared", "2026-01-02T00:00:00Z", &["token-of-team-a", "former-of-team-a"]);
+    assert_eq!(f.hosts_of("token-of-team-a"), ["a/one", "a/two"]);
+    assert_eq!(f.hosts_of("former-of-team-a"), ["a/one", "a/two"]);
+    assert!(f.hosts_of("").is_empty());
+
+    f.affected();
+    f.key("b", "shared", "2026-01-01T00:00:00Z", &["token-of-team-a"]);
+    assert_eq!(f.affected(), names(&["host a/one", "host a/two", "host b/three"]));
+    assert_eq!(f.hosts_of("token-of-team-a"), ["b/three"]);
+    let key = f.index.key(&ObjectKey::new("a", "shared")).unwrap();
+    let older = f.index.view().older_key_with_same_token(&key).cloned();
+    assert_eq!(older, Some(ObjectKey::new("b", "shared")));
+
+    f.index.remove_key(&ObjectKey::new("b", "shared"));
+    assert_eq!(f.affected(), names(&["host a/one", "host a/two", "host b/three"]));
+    assert_eq!(f.hosts_of("token-of-team-a"), ["a/one", "a/two"]);
+}
+
+#[test]
+fn an_older_version_or_a_late_reply_never_replaces_a_newer_state() {
+    let mut f = Fixture::new();
+    f.host("a", "h", 7, spec("new.dyn.example.org"));
+    f.affected();
+    f.host("a", "h", 5, spec("old.dyn.example.org"));
+    assert!(f.affected().is_empty());
+    let host = f.index.host(&ObjectKey::new("a", "h")).unwrap();
+    assert_eq!(host.meta.resource_version, 7);
+
+    f.index.remove_host(&host.meta.key);
+    f.index.apply_host_reply(Host::clone(&host));
+    assert!(f.index.host(&host.meta.key).is_none());
+}
+
+#[test]
+fn what_a_whole_list_does_not_show_is_gone() {
+    let mut f = Fixture::new();
+    f.host("a", "stays", 1, spec("one.dyn.example.org"));
+    f.host("a", "goes", 2, spec("two.dyn.example.org"));
+    f.affected();
+    f.index.retain_hosts(&HashSet::from([ObjectKey::new("a", "stays")]));
+    assert!(f.index.host(&ObjectKey::new("a", "goes")).is_none());
+    assert!(f.index.host(&ObjectKey::new("a", "stays")).is_some());
+    assert_eq!(f.affected(), names(&["host a/goes", "zone dns/dyn"]));
+}
+
+#[test]
+fn an_object_that_does_not_fit_the_types_is_a_host_with_an_unusable_spec() {
+    let f = Fixture::new();
+    f.host("a", "odd", 1, json!({"hostname": ["not", "a", "string"]}));
+    f.host("a", "loose", 2, spec("under_score.dyn.example.org"));
+    for name in ["odd", "loose"] {
+        assert!(matches!(f.verdict("a", name), Err(Refusal::Invalid(_))), "{name}");
+    }
+}

@@ -1,0 +1,180 @@
+//! A DynamicZone in compact form.
+
+use std::collections::BTreeMap;
+
+use dynhost_crds::zone::{
+    AllowedNamespaces, DynamicZone, LabelOperator, NamespaceSelector, NamespacesFrom, Rfc2136,
+};
+use dynhost_crds::{ADOPT_ANNOTATION, ZONE_FINALIZER};
+use kube::core::DeserializeGuard;
+
+use super::host::CompactCondition;
+use super::object::Meta;
+use crate::name::Fqdn;
+use crate::record::marker::OwnerId;
+
+/// The labels of a namespace.
+pub type Labels = BTreeMap<String, String>;
+
+/// A DynamicZone as the watch last told it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Zone {
+    pub meta: Meta,
+    /// Whether our finalizer is on the object.
+    pub finalizer: bool,
+    /// The parsed spec, or why it cannot be used.
+    pub spec: Result<ZoneSpec, Box<str>>,
+    /// The name that the administrator lets dynhost take over.
+    pub adopt: Option<Fqdn>,
+    pub hosts: Option<u32>,
+    pub observed_generation: Option<i64>,
+    pub conditions: Vec<CompactCondition>,
+}
+
+/// The parsed spec of a zone.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ZoneSpec {
+    pub apex: Fqdn,
+    pub ttl: u32,
+    pub rfc2136: Rfc2136,
+    pub allowed_namespaces: AllowedNamespaces,
+    pub owner: OwnerId,
+}
+
+impl Zone {
+    /// From a watch event; `None` for metadata that no API server sends.
+    pub fn new(object: &DeserializeGuard<DynamicZone>) -> Option<Self> {
+        match &object.0 {
+            Ok(zone) => Self::from_object(zone),
+            Err(error) => Some(Self {
+                finalizer: has_finalizer(error.metadata.finalizers.as_deref()),
+                meta: Meta::new(&error.metadata)?,
+                spec: Err(error.error.as_str().into()),
+                adopt: None,
+                hosts: None,
+                observed_generation: None,
+                conditions: Vec::new(),
+            }),
+        }
+    }
+
+    /// From an object that fits the types.
+    pub fn from_object(zone: &DynamicZone) -> Option<Self> {
+        let meta = Meta::new(&zone.metadata)?;
+        let adopt = zone
+            .metadata
+            .annotations
+            .as_ref()
+            .and_then(|a| a.get(ADOPT_ANNOTATION))
+            .and_then(|name| Fqdn::parse(name).ok());
+        let status = zone.status.clone().unwrap_or_default();
+        Some(Self {
+            finalizer: has_finalizer(zone.metadata.finalizers.as_deref()),
+            spec: ZoneSpec::new(&meta, zone),
+            adopt,
+            hosts: status.hosts,
+            observed_generation: status.observed_generation,
+            conditions: status
+                .conditions
+                .iter()
+                .filter_map(CompactCondition::new)
+                .collect(),
+            meta,
+        })
+    }
+}
+
+fn has_finalizer(finalizers: Option<&[String]>) -> bool {
+    finalizers.is_some_and(|all| all.iter().any(|f| f == ZONE_FINALIZER))
+}
+
+impl ZoneSpec {
+    fn new(meta: &Meta, zone: &DynamicZone) -> Result<Self, Box<str>> {
+        let spec = &zone.spec;
+        let owner = spec.ownership.id.as_deref().unwrap_or(&meta.uid);
+        Ok(Self {
+            apex: Fqdn::parse(&spec.domain).map_err(|e| format!("domain: {e}"))?,
+            ttl: spec.ttl,
+            rfc2136: spec.rfc2136.clone().ok_or("exactly one provider must be set")?,
+            allowed_namespaces: spec.allowed_hosts.namespaces.clone(),
+            owner: owner.parse::<OwnerId>().map_err(|e| format!("ownership.id: {e}"))?,
+        })
+    }
+}
+
+/// Whether a zone in `zone_namespace` with this consent admits hosts of `namespace`.
+///
+/// `labels` are that namespace's labels; `None` means that they are not known yet, and with
+/// `from: Selector` the answer is then `None` too.
+pub fn admits(
+    consent: &AllowedNamespaces,
+    zone_namespace: &str,
+    namespace: &str,
+    labels: Option<&Labels>,
+) -> Option<bool> {
+    match consent.from {
+        NamespacesFrom::Same => Some(zone_namespace == namespace),
+        NamespacesFrom::All => Some(true),
+        NamespacesFrom::Selector => {
+            let selector = consent.selector.as_ref();
+            labels.map(|labels| selector.is_some_and(|s| selects(s, labels)))
+        }
+    }
+}
+
+/// Kubernetes' label selector semantics: NotIn and DoesNotExist also match where the key is missing.
+fn selects(selector: &NamespaceSelector, labels: &Labels) -> bool {
+    let equal = selector
+        .match_labels
+        .iter()
+        .all(|(key, value)| labels.get(key) == Some(value));
+    equal
+        && selector.match_expressions.iter().all(|requirement| {
+            let value = labels.get(&requirement.key);
+            let listed = value.is_some_and(|v| requirement.values.contains(v));
+            match requirement.operator {
+                LabelOperator::In => listed,
+                LabelOperator::NotIn => !listed,
+                LabelOperator::Exists => value.is_some(),
+                LabelOperator::DoesNotExist => value.is_none(),
+            }
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn consent_is_the_zones_own_namespace_a_selector_or_all() {
+        fn check(consent: serde_json::Value, namespace: &str, expected: Option<bool>) {
+            let consent: AllowedNamespaces = serde_json::from_value(consent).unwrap();
+            let labels = match namespace {
+                "unseen" => None,
+                "bare" => Some(Labels::new()),
+                _ => Some(Labels::from([("team".to_owned(), "red".to_owned())])),
+            };
+            let answer = admits(&consent, "dns", namespace, labels.as_ref());
+            assert_eq!(answer, expected, "{consent:?} {namespace}");
+        }
+        let selector = |s: serde_json::Value| serde_json::json!({"from": "Selector", "selector": s});
+        let expression = |operator: &str, values: &[&str]| {
+            selector(serde_json::json!({"matchExpressions":
+                [{"key": "team", "operator": operator, "values": values}]}))
+        };
+        check(serde_json::json!({}), "dns", Some(true));
+        check(serde_json::json!({}), "red", Some(false));
+        check(serde_json::json!({"from": "All"}), "unseen", Some(true));
+        check(selector(serde_json::json!({})), "bare", Some(true));
+        let red = serde_json::json!({"matchLabels": {"team": "red"}});
+        check(selector(red.clone()), "red", Some(true));
+        check(selector(red.clone()), "bare", Some(false));
+        check(selector(red), "unseen", None);
+        check(expression("In", &["red", "blue"]), "red", Some(true));
+        check(expression("In", &["blue"]), "red", Some(false));
+        check(expression("NotIn", &["red"]), "red", Some(false));
+        check(expression("NotIn", &["red"]), "bare", Some(true));
+        check(expression("Exists", &[]), "bare", Some(false));
+        check(expression("DoesNotExist", &[]), "bare", Some(true));
+    }
+}

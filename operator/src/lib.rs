@@ -1,0 +1,25 @@
+//! dynhost: a Kubernetes operator for names whose addresses change.
+//!
+//! # Layout
+//!
+//! * [`update`] PURE: what a client's request says, who may say it, and what it changes.
+//! * [`record`] PURE: what DNS should say, and which change takes it there safely.
+//! * [`endpoint`] IO: the HTTP server that clients call; writes `status.observed`, never DNS.
+//! * [`reconcile`] IO around a pure middle: from stored objects to DNS, conditions and Events.
+//! * [`provider`] IO: the name servers that hold a zone.
+//! * [`index`]: what the watches know, shared by endpoint and controller.
+//! * [`run`]: wires and spawns all of it; nothing else spawns.
+
+pub mod admin;
+pub mod admission;
+pub mod config;
+pub mod endpoint;
+pub mod index;
+pub mod metrics;
+pub mod name;
+pub mod provider;
+pub mod reconcile;
+pub mod record;
+pub mod run;
+pub mod update;
+pub mod watch;

@@ -1,0 +1,126 @@
+//! Fully qualified domain names as the program uses them.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// A fully qualified domain name: lower case, without the trailing dot, every label made of
+/// letters, digits and hyphens (RFC 1123 section 2.1), at most 253 octets.
+///
+/// Cheap to clone. Two spellings of one name are equal because they are parsed into one.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Fqdn(Arc<str>);
+
+/// Why a text is not an [`Fqdn`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// Empty, or over 253 octets.
+    #[error("a name has 1 to 253 octets")]
+    Length,
+    /// A label is empty, over 63 octets, or has other characters than letters, digits and inner hyphens.
+    #[error("a label has 1 to 63 letters, digits and inner hyphens")]
+    Label,
+}
+
+impl Fqdn {
+    /// The longest name in octets, without the trailing dot (RFC 1035 section 2.3.4).
+    pub const MAX_OCTETS: usize = 253;
+
+    /// Parses a name in any letter case, with or without the trailing dot.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        let text = text.strip_suffix('.').unwrap_or(text);
+        if text.is_empty() || text.len() > Self::MAX_OCTETS {
+            return Err(NameError::Length);
+        }
+        if !text.split('.').all(is_ldh_label) {
+            return Err(NameError::Label);
+        }
+        Ok(Self(text.to_ascii_lowercase().into()))
+    }
+
+    /// The name without a trailing dot.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether the name has one label only, like `localhost`: an apex at most, never a host.
+    pub fn is_single_label(&self) -> bool {
+        !self.0.contains('.')
+    }
+
+    /// Whether this name lies below `apex`, by whole labels; a name is not below itself.
+    pub fn is_below(&self, apex: &Self) -> bool {
+        self.0
+            .strip_suffix(apex.as_str())
+            .is_some_and(|rest| rest.ends_with('.'))
+    }
+}
+
+fn is_ldh_label(label: &str) -> bool {
+    (1..=63).contains(&label.len())
+        && label
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        && !label.starts_with('-')
+        && !label.ends_with('-')
+}
+
+impl fmt::Display for Fqdn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Fqdn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_parsed_into_one_spelling_or_refused() {
+        fn check(text: &str, expected: Result<&str, NameError>) {
+            let parsed = Fqdn::parse(text);
+            assert_eq!(
+                parsed.as_ref().map(Fqdn::as_str).map_err(|e| *e),
+                expected,
+                "{text:?}"
+            );
+        }
+        check("Home.Example.ORG.", Ok("home.example.org"));
+        check("xn--bcher-kva.example", Ok("xn--bcher-kva.example"));
+        check("a.b", Ok("a.b"));
+        check("", Err(NameError::Length));
+        check(".", Err(NameError::Length));
+        check("lan", Ok("lan"));
+        check("a..b", Err(NameError::Label));
+        check("-a.b", Err(NameError::Label));
+        check("a-.b", Err(NameError::Label));
+        check("*.b.c", Err(NameError::Label));
+        check("a_b.c", Err(NameError::Label));
+        check("a\n.c", Err(NameError::Label));
+        check(&format!("{}.b", "a".repeat(64)), Err(NameError::Label));
+        check(
+            &format!("{}.b", vec!["a".repeat(63); 4].join(".")),
+            Err(NameError::Length),
+        );
+    }
+
+    #[test]
+    fn below_means_by_whole_labels() {
+        fn check(name: &str, apex: &str, expected: bool) {
+            let below = Fqdn::parse(name)
+                .unwrap()
+                .is_below(&Fqdn::parse(apex).unwrap());
+            assert_eq!(below, expected, "{name} below {apex}");
+        }
+        check("home.example.org", "example.org", true);
+        check("a.home.example.org", "example.org", true);
+        check("example.org", "example.org", false);
+        check("fooexample.org", "example.org", false);
+        check("example.org", "home.example.org", false);
+    }
+}

@@ -1,0 +1,222 @@
+//! A host: finalizer and key, then DNS, then status.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dynhost_crds::HOST_FINALIZER;
+use dynhost_crds::conditions::{ConditionStatus, Reason};
+use dynhost_crds::host::DynamicHost;
+
+use super::finalizer;
+use super::key::{self, Keys};
+use super::problem::Problem;
+use super::status::{Outcome, Verdict};
+use super::{Controller, Next};
+use crate::admission::Refusal;
+use crate::index::host::{Host, HostSpec, PublishedState};
+use crate::index::object::ObjectKey;
+use crate::index::zone::Zone;
+
+/// Pause before what the API server did not take is tried again.
+const API_RETRY: Duration = Duration::from_secs(1);
+
+impl Controller {
+    /// Brings a host to what it should be. The steps:
+    ///
+    /// 1. look (no client): the host, its zone, and whether the zone admits it;
+    /// 2. claim (client): our finalizer, and the update key, generated where it is missing;
+    /// 3. publish (provider): DNS, from specs and observed addresses;
+    /// 4. status (queued): written on every outcome, behind our back.
+    pub(super) async fn sync_host(&self, key: &ObjectKey) -> Next {
+        let Some(host) = self.index.host(key) else {
+            self.forget(key);
+            return Next::Idle;
+        };
+        if host.meta.deleting {
+            return self.delete_host(&host).await;
+        }
+        let (host, outcome, next) = match self.look(&host) {
+            Look::Wait => return Next::Idle,
+            Look::Refused(refusal, reason) => {
+                let outcome = self.refused(&host, &refusal, reason);
+                (host, outcome, Next::Idle)
+            }
+            Look::Admitted(spec, zone) => {
+                let key = match self.claim(&host, &spec).await {
+                    Ok(verdict) => verdict,
+                    Err(error) => {
+                        tracing::warn!(host = %host.meta.key, %error, "host not claimed");
+                        return Next::After(API_RETRY);
+                    }
+                };
+                let (published, state, next) = self.bring_to_dns(&host, &spec, &zone).await;
+                let Some(published) = published else {
+                    return next;
+                };
+                let outcome = Outcome {
+                    uid: host.meta.uid.clone(),
+                    generation: host.meta.generation,
+                    accepted: Verdict::of(Reason::Accepted),
+                    key,
+                    published,
+                    state,
+                };
+                (host, outcome, next)
+            }
+        };
+        self.queue_status(host.meta.key.clone(), outcome);
+        next
+    }
+
+    fn look(&self, host: &Host) -> Look {
+        let view = self.index.view();
+        match view.admission(host) {
+            Ok(admitted) => match view.zone(&admitted.host.zone) {
+                Some(zone) => Look::Admitted(Box::new(admitted.host.clone()), zone.clone()),
+                None => Look::Wait,
+            },
+            Err(refusal) => match refusal.reason() {
+                Some(reason) => Look::Refused(refusal, reason),
+                None => Look::Wait,
+            },
+        }
+    }
+
+    /// DNS is left as it is: another host, or the zone's administrator, may have reasons.
+    fn refused(&self, host: &Host, refusal: &Refusal, reason: Reason) -> Outcome {
+        let accepted = match refusal.message(&host.meta.key) {
+            Some(message) => Verdict::of(reason).saying(message),
+            None => Verdict::of(reason),
+        };
+        let spec = host.spec.as_ref().ok();
+        let key = spec.and_then(|spec| key::judge(&self.index, &spec.secret));
+        Outcome {
+            uid: host.meta.uid.clone(),
+            generation: host.meta.generation,
+            accepted,
+            key: key.unwrap_or(Verdict::unknown(reason)),
+            published: Verdict::unknown(reason),
+            state: self.published_state(host),
+        }
+    }
+
+    async fn claim(&self, host: &Host, spec: &HostSpec) -> Result<Verdict, kube::Error> {
+        let keys = Keys {
+            client: &self.client,
+            index: &self.index,
+            metrics: &self.metrics,
+        };
+        let (finalizer, key) = tokio::join!(
+            self.add_host_finalizer(host),
+            keys.ensure(host, &spec.secret)
+        );
+        finalizer?;
+        key
+    }
+
+    async fn add_host_finalizer(&self, host: &Host) -> Result<(), kube::Error> {
+        if host.finalizer {
+            return Ok(());
+        }
+        self.metrics.count_api_write("host_finalizer");
+        let object =
+            finalizer::add::<DynamicHost>(&self.client, &host.meta, HOST_FINALIZER).await?;
+        if let Some(host) = object.as_ref().and_then(Host::from_object) {
+            self.index.apply_host_reply(host);
+        }
+        Ok(())
+    }
+
+    /// The verdict on Published (`None`: no verdict yet), what is in DNS, and when to look again.
+    async fn bring_to_dns(
+        &self,
+        host: &Arc<Host>,
+        spec: &HostSpec,
+        zone: &Zone,
+    ) -> (Option<Verdict>, Option<PublishedState>, Next) {
+        let before = self.published_state(host);
+        if spec.suspend {
+            return (Some(Verdict::of(Reason::Suspended)), before, Next::Idle);
+        }
+        let observed = host.observed.ipv4.is_some() || host.observed.ipv6.is_some();
+        if !observed && before.is_none() {
+            let verdict = Verdict::of(Reason::AwaitingFirstUpdate);
+            return (Some(verdict), None, Next::Idle);
+        }
+        // Without it the zone, and with it the credentials, could be deleted under the records.
+        if !zone.finalizer && !zone.meta.deleting {
+            return (None, before, Next::After(Duration::from_millis(100)));
+        }
+        let Some(access) = self.zones.access(&self.client, zone) else {
+            return (None, before, Next::After(API_RETRY));
+        };
+        match self.publish(host.clone(), zone, &access, before.clone()).await {
+            Ok(state) => {
+                self.remember_published(&host.meta, state.clone());
+                let verdict = match observed || state.is_some() {
+                    true => Verdict::of(Reason::Published),
+                    false => Verdict::of(Reason::AwaitingFirstUpdate),
+                };
+                (Some(verdict), state, Next::Idle)
+            }
+            Err(Problem::HostGone) => (None, before, Next::Idle),
+            Err(problem) => {
+                access.suspect();
+                self.look_at_zone(&spec.zone);
+                let next = self.remember_problem(&host.meta, &problem);
+                let verdict = Verdict::of(problem.reason()).saying(problem.to_string());
+                (Some(verdict), before, next)
+            }
+        }
+    }
+
+    /// Removes a deleted host's records, then our finalizer.
+    async fn delete_host(&self, host: &Arc<Host>) -> Next {
+        if !host.finalizer {
+            self.forget(&host.meta.key);
+            return Next::Idle;
+        }
+        if let Err(problem) = self.clean_up(host).await {
+            let next = self.remember_problem(&host.meta, &problem);
+            if !(problem.lets_go() && self.blocked_too_long(&host.meta)) {
+                self.queue_status(host.meta.key.clone(), self.deleting(host, &problem));
+                return next;
+            }
+            let note = format!("the host was let go, and its records may still be in DNS: {problem}");
+            self.events.records_left(host, note);
+        }
+        let removed =
+            finalizer::remove::<DynamicHost>(&self.client, &host.meta, HOST_FINALIZER).await;
+        match removed {
+            Ok(_) => Next::Idle,
+            Err(error) => {
+                tracing::warn!(host = %host.meta.key, %error, "finalizer not removed");
+                Next::After(API_RETRY)
+            }
+        }
+    }
+
+    fn deleting(&self, host: &Host, problem: &Problem) -> Outcome {
+        let spec = host.spec.as_ref().ok();
+        let key = spec.and_then(|spec| key::judge(&self.index, &spec.secret));
+        let verdict = Verdict::of(problem.reason());
+        Outcome {
+            uid: host.meta.uid.clone(),
+            generation: host.meta.generation,
+            accepted: Verdict::of(Reason::Accepted),
+            key: key.unwrap_or(Verdict::unknown(problem.reason())),
+            published: Verdict {
+                status: ConditionStatus::False,
+                ..verdict.saying(format!("the records cannot be removed yet: {problem}"))
+            },
+            state: self.published_state(host),
+        }
+    }
+}
+
+enum Look {
+    /// Something that is needed for a verdict has not been seen yet; its arrival brings us back.
+    Wait,
+    Refused(Refusal, Reason),
+    Admitted(Box<HostSpec>, Arc<Zone>),
+}

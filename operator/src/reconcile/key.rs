@@ -1,0 +1,205 @@
+//! The update key of a host: found, or generated where it is missing.
+
+use std::collections::BTreeMap;
+
+use dynhost_crds::conditions::Reason;
+use dynhost_crds::key::{GENERATED_LABEL, SECRET_TYPE, TOKEN};
+use dynhost_crds::{CONTROLLER_FIELD_MANAGER, GROUP};
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use kube::api::{Api, Patch, PatchParams, PostParams};
+
+use super::status::Verdict;
+use crate::index::Index;
+use crate::index::host::Host;
+use crate::index::key::UpdateKey;
+use crate::index::object::ObjectKey;
+use crate::metrics::Metrics;
+
+/// Characters of a generated token: those that no router's form and no URL escapes (a FRITZ!Box
+/// escapes nothing).
+const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+
+/// Characters of a generated token: 190 bits.
+const TOKEN_LENGTH: usize = 32;
+
+/// What the index says of a host's update key; `None`: no Secret of the right type is there.
+pub(super) fn judge(index: &Index, secret: &ObjectKey) -> Option<Verdict> {
+    let view = index.view();
+    let key = view.key(secret)?;
+    if key.token.is_none() {
+        return Some(Verdict::of(Reason::Invalid).saying(format!(
+            "the Secret {} has no token of at least {} octets",
+            secret.name,
+            dynhost_crds::key::MIN_TOKEN_OCTETS
+        )));
+    }
+    if view.older_key_with_same_token(key).is_some() {
+        return Some(Verdict::of(Reason::TokenNotUnique));
+    }
+    Some(Verdict::of(match key.generated {
+        true => Reason::Generated,
+        false => Reason::Supplied,
+    }))
+}
+
+/// Keeps update keys in Secrets.
+pub(super) struct Keys<'a> {
+    pub client: &'a kube::Client,
+    pub index: &'a Index,
+    pub metrics: &'a Metrics,
+}
+
+impl Keys<'_> {
+    /// The verdict on the host's key, which is generated where it is missing, and is owned by every
+    /// host that names it where it was generated.
+    pub(super) async fn ensure(&self, host: &Host, secret: &ObjectKey) -> Result<Verdict, kube::Error> {
+        let verdict = match judge(self.index, secret) {
+            Some(verdict) => verdict,
+            None => match self.find_or_create(host, secret).await? {
+                Some(verdict) => verdict,
+                None => judge(self.index, secret)
+                    .unwrap_or_else(|| Verdict::of(Reason::SecretNotFound)),
+            },
+        };
+        if let Some(key) = self.index.key(secret)
+            && key.generated
+            && !key.owners.iter().any(|uid| **uid == *host.meta.uid)
+        {
+            self.add_owner(host, secret).await?;
+        }
+        Ok(verdict)
+    }
+
+    /// `None`: the index knows the Secret now.
+    async fn find_or_create(
+        &self,
+        host: &Host,
+        secret: &ObjectKey,
+    ) -> Result<Option<Verdict>, kube::Error> {
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), &secret.namespace);
+        if let Some(found) = api.get_opt(&secret.name).await? {
+            if found.type_.as_deref() != Some(SECRET_TYPE) {
+                return Ok(Some(Verdict::of(Reason::WrongType).saying(format!(
+                    "the Secret {} is not of type {SECRET_TYPE}",
+                    secret.name
+                ))));
+            }
+            if let Some(key) = UpdateKey::new(&found) {
+                self.index.apply_key(key);
+            }
+            return Ok(None);
+        }
+        let Some(token) = generate_token() else {
+            return Ok(Some(Verdict::of(Reason::SecretNotFound).saying("the system has no randomness")));
+        };
+        let generated = Secret {
+            metadata: ObjectMeta {
+                name: Some(secret.name.to_string()),
+                namespace: Some(secret.namespace.to_string()),
+                labels: Some(BTreeMap::from([(GENERATED_LABEL.to_owned(), "true".to_owned())])),
+                owner_references: Some(vec![owner(host)]),
+                ..ObjectMeta::default()
+            },
+            type_: Some(SECRET_TYPE.to_owned()),
+            string_data: Some(BTreeMap::from([(TOKEN.to_owned(), token)])),
+            ..Secret::default()
+        };
+        let params = PostParams {
+            field_manager: Some(CONTROLLER_FIELD_MANAGER.to_owned()),
+            ..PostParams::default()
+        };
+        self.metrics.count_api_write("secret");
+        match api.create(&params, &generated).await {
+            Ok(created) => {
+                if let Some(key) = UpdateKey::new(&created) {
+                    self.index.apply_key(key);
+                }
+                Ok(None)
+            }
+            // The namespace is ending, a quota is used up, a policy says no: a person must act.
+            Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404 | 422) => {
+                Ok(Some(Verdict::of(Reason::SecretNotFound).saying(format!(
+                    "the Secret {} is missing and could not be created: {}",
+                    secret.name, status.message
+                ))))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn add_owner(&self, host: &Host, secret: &ObjectKey) -> Result<(), kube::Error> {
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), &secret.namespace);
+        let params = PatchParams {
+            field_manager: Some(CONTROLLER_FIELD_MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        // A strategic merge patch merges owners by UID: several hosts never lose each other's.
+        let patch = serde_json::json!({"metadata": {"ownerReferences": [owner(host)]}});
+        self.metrics.count_api_write("secret");
+        match api.patch(&secret.name, &params, &Patch::Strategic(patch)).await {
+            Ok(patched) => {
+                if let Some(key) = UpdateKey::new(&patched) {
+                    self.index.apply_key(key);
+                }
+                Ok(())
+            }
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn owner(host: &Host) -> OwnerReference {
+    OwnerReference {
+        api_version: format!("{GROUP}/v1alpha1"),
+        kind: "DynamicHost".to_owned(),
+        name: host.meta.key.name.to_string(),
+        uid: host.meta.uid.to_string(),
+        controller: Some(false),
+        block_owner_deletion: None,
+    }
+}
+
+/// A token from the system's randomness; `None` where there is none.
+fn generate_token() -> Option<String> {
+    let mut token = String::with_capacity(TOKEN_LENGTH);
+    let mut random = [0; 64];
+    while token.len() < TOKEN_LENGTH {
+        aws_lc_rs::rand::fill(&mut random).ok()?;
+        let characters = random.iter().filter_map(|&octet| character(octet));
+        token.extend(characters.take(TOKEN_LENGTH - token.len()));
+    }
+    Some(token)
+}
+
+/// Maps 248 of 256 octets, four to each character; the rest would favour some.
+fn character(octet: u8) -> Option<char> {
+    ALPHABET.get(usize::from(octet / 4)).map(|&c| char::from(c))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn generated_tokens_are_long_plain_and_different() {
+        let (one, other) = (generate_token().unwrap(), generate_token().unwrap());
+        assert_ne!(one, other);
+        for token in [one, other] {
+            assert_eq!(token.len(), 32);
+            assert!(token.bytes().all(|b| b.is_ascii_alphanumeric()));
+        }
+    }
+
+    #[test]
+    fn every_character_is_as_likely_as_any_other() {
+        let mut counts = BTreeMap::new();
+        for octet in 0..=u8::MAX {
+            *counts.entry(character(octet)).or_insert(0) += 1;
+        }
+        assert_eq!(counts.remove(&None), Some(8));
+        assert_eq!(counts.len(), 62);
+        assert!(counts.values().all(|count| *count == 4));
+    }
+}

@@ -1,0 +1,310 @@
+//! From the outcome of a reconcile to `status`: PURE, but for the one function that writes it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use std::collections::HashMap;
+
+use dynhost_crds::CONTROLLER_FIELD_MANAGER;
+use dynhost_crds::conditions::{ConditionStatus, ConditionType, Reason};
+use dynhost_crds::host::DynamicHost;
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+use jiff::Timestamp;
+use kube::api::{Api, Patch, PatchParams};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::events::Events;
+use crate::index::Index;
+use crate::index::host::{CompactCondition, Host, PublishedState};
+use crate::index::object::ObjectKey;
+use crate::metrics::Metrics;
+
+/// A verdict with the sentence for people, where it is another one than the reason's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    pub status: ConditionStatus,
+    pub reason: Reason,
+    pub message: Option<Box<str>>,
+}
+
+impl Verdict {
+    /// The verdict that a reason stands for.
+    pub fn of(reason: Reason) -> Self {
+        Self {
+            status: reason.status(),
+            reason,
+            message: None,
+        }
+    }
+
+    /// The same with a sentence of its own, cut to what a condition holds.
+    pub fn saying(self, message: impl Into<String>) -> Self {
+        let mut message = message.into();
+        if let Some((end, _)) = message.char_indices().nth(1000) {
+            message.truncate(end);
+        }
+        Self {
+            message: Some(message.into()),
+            ..self
+        }
+    }
+
+    /// Nothing can be said of this condition, for the reason of another.
+    pub fn unknown(reason: Reason) -> Self {
+        Self {
+            status: ConditionStatus::Unknown,
+            ..Self::of(reason)
+        }
+    }
+}
+
+/// What a reconcile found out about a host.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    pub uid: Arc<str>,
+    pub generation: i64,
+    pub accepted: Verdict,
+    pub key: Verdict,
+    pub published: Verdict,
+    /// What is in DNS.
+    pub state: Option<PublishedState>,
+}
+
+impl Outcome {
+    /// The summary: the first condition that is False; else the reason why Published is not True
+    /// yet, which is no failure: `kubectl wait` must never hang on a router.
+    fn ready(&self) -> Verdict {
+        let all = [&self.accepted, &self.key, &self.published];
+        if let Some(failing) = all.iter().find(|v| v.status == ConditionStatus::False) {
+            return (*failing).clone();
+        }
+        let ready = match self.published.reason {
+            reason @ (Reason::AwaitingFirstUpdate | Reason::Suspended) => Verdict::of(reason),
+            _ => Verdict::of(Reason::Ready),
+        };
+        Verdict {
+            status: ConditionStatus::True,
+            ..ready
+        }
+    }
+
+    /// The conditions to store; `since` moves only where a status does.
+    pub fn conditions(&self, former: &[CompactCondition], now: Timestamp) -> Vec<CompactCondition> {
+        let verdicts = [
+            (ConditionType::Accepted, self.accepted.clone()),
+            (ConditionType::KeyReady, self.key.clone()),
+            (ConditionType::Published, self.published.clone()),
+            (ConditionType::Ready, self.ready()),
+        ];
+        set_conditions(verdicts, self.generation, former, now)
+    }
+}
+
+/// Conditions from verdicts, keeping the time of those whose status is the former one.
+pub fn set_conditions(
+    verdicts: impl IntoIterator<Item = (ConditionType, Verdict)>,
+    generation: i64,
+    former: &[CompactCondition],
+    now: Timestamp,
+) -> Vec<CompactCondition> {
+    let condition = |(type_, verdict): (ConditionType, Verdict)| {
+        let former = former.iter().find(|c| c.type_ == type_);
+        let since = former.filter(|c| c.status == verdict.status);
+        CompactCondition {
+            type_,
+            status: verdict.status,
+            reason: verdict.reason,
+            message: verdict.message,
+            generation,
+            since: since.map_or(now, |c| c.since),
+        }
+    };
+    verdicts.into_iter().map(condition).collect()
+}
+
+/// Status writes in flight: the API server's writes are the scarce thing, and endpoint patches go first.
+const IN_FLIGHT: usize = 4;
+
+/// How long status writes wait for endpoint patches at most.
+const HOLD_BACK: Duration = Duration::from_secs(5);
+
+/// A status write has failed when it took longer.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Pause before a failed write is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Writes hosts' status behind the controller's back: per host the latest outcome wins.
+pub struct StatusWriter {
+    pub client: kube::Client,
+    pub index: Arc<Index>,
+    pub events: Events,
+    pub metrics: Arc<Metrics>,
+    /// Endpoint patches in flight.
+    pub endpoint_patches: Arc<AtomicUsize>,
+}
+
+impl StatusWriter {
+    /// Writes what comes until the senders are gone and everything is written.
+    pub async fn run(self, mut outcomes: mpsc::UnboundedReceiver<(ObjectKey, Outcome)>) {
+        let mut waiting: HashMap<ObjectKey, Outcome> = HashMap::new();
+        let mut order = std::collections::VecDeque::new();
+        let mut writing = FuturesUnordered::new();
+        let mut busy = std::collections::HashSet::new();
+        let mut open = true;
+        let mut held_since: Option<Instant> = None;
+        while open || !waiting.is_empty() || !writing.is_empty() {
+            let held = self.holds_back(&mut held_since) && open;
+            while !held && writing.len() < IN_FLIGHT {
+                let Some(position) = order.iter().position(|key| !busy.contains(key)) else {
+                    break;
+                };
+                let Some(key) = order.remove(position) else {
+                    break;
+                };
+                let Some(outcome) = waiting.remove(&key) else {
+                    continue;
+                };
+                busy.insert(key.clone());
+                writing.push(self.write(key, outcome));
+            }
+            tokio::select! {
+                received = outcomes.recv(), if open => match received {
+                    Some((key, outcome)) => {
+                        if waiting.insert(key.clone(), outcome).is_none() {
+                            order.push_back(key);
+                        }
+                    }
+                    None => open = false,
+                },
+                Some((key, failed)) = writing.next(), if !writing.is_empty() => {
+                    busy.remove(&key);
+                    // A newer outcome of the same host makes the failed one void.
+                    if let Some(outcome) = failed
+                        && open
+                        && !waiting.contains_key(&key)
+                    {
+                        waiting.insert(key.clone(), outcome);
+                        order.push_back(key);
+                    }
+                }
+                () = tokio::time::sleep(Duration::from_millis(5)), if held && !waiting.is_empty() => {}
+            }
+        }
+    }
+
+    fn holds_back(&self, since: &mut Option<Instant>) -> bool {
+        if self.endpoint_patches.load(Ordering::Relaxed) == 0 {
+            *since = None;
+            return false;
+        }
+        since.get_or_insert_with(Instant::now).elapsed() < HOLD_BACK
+    }
+
+    /// Returns the outcome where it has to be written again.
+    async fn write(&self, key: ObjectKey, outcome: Outcome) -> (ObjectKey, Option<Outcome>) {
+        let Some(host) = self.index.host(&key) else {
+            return (key, None);
+        };
+        let now = Timestamp::now();
+        let conditions = outcome.conditions(&host.conditions, now);
+        if *host.meta.uid != *outcome.uid || !differs(&host, &outcome, &conditions) {
+            return (key, None);
+        }
+        let patch = patch(&host, &outcome, &conditions);
+        let api: Api<DynamicHost> = Api::namespaced(self.client.clone(), &key.namespace);
+        let params = PatchParams {
+            field_manager: Some(CONTROLLER_FIELD_MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        self.metrics.count_api_write("host_status");
+        let patch = Patch::Merge(&patch);
+        let written = api.patch_status(&key.name, &params, &patch);
+        match tokio::time::timeout(DEADLINE, written).await {
+            Ok(Ok(object)) => {
+                self.events.host_conditions_changed(&host, &conditions);
+                if let Some(host) = Host::from_object(&object) {
+                    self.index.apply_host_reply(host);
+                }
+                (key, None)
+            }
+            Ok(Err(kube::Error::Api(status))) if status.code == 404 => (key, None),
+            Ok(Err(error)) => {
+                tracing::warn!(host = %key, %error, "status not written");
+                tokio::time::sleep(RETRY).await;
+                (key, Some(outcome))
+            }
+            Err(_) => (key, Some(outcome)),
+        }
+    }
+}
+
+fn differs(host: &Host, outcome: &Outcome, conditions: &[CompactCondition]) -> bool {
+    host.conditions != conditions
+        || host.observed_generation != Some(outcome.generation)
+        || host.published != outcome.state
+}
+
+fn patch(host: &Host, outcome: &Outcome, conditions: &[CompactCondition]) -> serde_json::Value {
+    let conditions: Vec<_> = conditions.iter().map(CompactCondition::to_status).collect();
+    let hostname = host.spec.as_ref().ok().map(|spec| &spec.hostname);
+    let published = outcome.state.as_ref().zip(hostname);
+    serde_json::json!({
+        // The API server refuses the patch where the name belongs to another object by now.
+        "metadata": {"uid": &*host.meta.uid},
+        "status": {
+            "observedGeneration": outcome.generation,
+            "conditions": conditions,
+            "published": published.map(|(state, hostname)| state.to_status(hostname)),
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ConditionStatus::{False, True, Unknown};
+
+    fn outcome(accepted: Reason, key: Reason, published: Reason) -> Outcome {
+        Outcome {
+            uid: "u".into(),
+            generation: 3,
+            accepted: Verdict::of(accepted),
+            key: Verdict::of(key),
+            published: Verdict::of(published),
+            state: None,
+        }
+    }
+
+    #[test]
+    fn ready_is_the_first_failure_and_never_waits_for_a_router() {
+        fn check(reasons: (Reason, Reason, Reason), expected: (ConditionStatus, Reason)) {
+            let ready = outcome(reasons.0, reasons.1, reasons.2).ready();
+            assert_eq!((ready.status, ready.reason), expected, "{reasons:?}");
+        }
+        use Reason::*;
+        check((Accepted, Generated, Published), (True, Ready));
+        check((Accepted, Supplied, AwaitingFirstUpdate), (True, AwaitingFirstUpdate));
+        check((Accepted, Generated, Suspended), (True, Suspended));
+        check((NameConflict, Generated, Published), (False, NameConflict));
+        check((Accepted, WrongType, ForeignRecord), (False, WrongType));
+        check((Accepted, Generated, ForeignRecord), (False, ForeignRecord));
+    }
+
+    #[test]
+    fn a_conditions_time_moves_only_with_its_status() {
+        let (t1, t2) = (Timestamp::UNIX_EPOCH, Timestamp::MAX);
+        let first = outcome(Reason::Accepted, Reason::Generated, Reason::AwaitingFirstUpdate);
+        let first = first.conditions(&[], t1);
+        let second = outcome(Reason::Accepted, Reason::Supplied, Reason::Published);
+        let second = second.conditions(&first, t2);
+        let times: Vec<_> = second.iter().map(|c| (c.status, c.since == t1)).collect();
+        // Accepted stayed, KeyReady changed its reason only, Published went from Unknown to True, Ready stayed.
+        assert_eq!(times, [(True, true), (True, true), (True, false), (True, true)]);
+        assert_eq!(first[2].status, Unknown);
+        assert!(second.iter().all(|c| c.generation == 3));
+    }
+}

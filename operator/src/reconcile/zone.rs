@@ -1,0 +1,305 @@
+//! A zone: its lane, whether its provider answers, its finalizer and its status.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use dynhost_crds::CONTROLLER_FIELD_MANAGER;
+use dynhost_crds::ZONE_FINALIZER;
+use dynhost_crds::conditions::{ConditionType, Reason};
+use dynhost_crds::zone::{DynamicZone, Rfc2136 as Rfc2136Spec, TsigAlgorithm};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{Api, Patch, PatchParams};
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::finalizer;
+use super::problem::Problem;
+use super::status::{Verdict, set_conditions};
+use super::{Controller, Next};
+use crate::index::host::CompactCondition;
+use crate::index::object::ObjectKey;
+use crate::index::zone::Zone;
+use crate::name::Fqdn;
+use crate::provider::Provider;
+use crate::provider::lane::ZoneLane;
+use crate::provider::rfc2136::server::Server;
+use crate::provider::rfc2136::tsig::{Algorithm, TsigKey};
+use crate::provider::rfc2136::{KeyError, KeySource, Rfc2136};
+
+/// How often a provider that answers is asked again whether it still does.
+const CHECK: Duration = Duration::from_secs(60);
+
+/// The longest pause between attempts to reach a provider that does not answer.
+const RECHECK: Duration = Duration::from_secs(5);
+
+/// The shortest time between two looks at one zone: a burst of its hosts is one change of its status.
+pub(super) const PAUSE: Duration = Duration::from_millis(500);
+
+/// The way to a zone's provider, and what is known of it.
+pub(super) struct ZoneAccess {
+    apex: Fqdn,
+    spec: Rfc2136Spec,
+    pub lane: ZoneLane,
+    pub provider: Arc<dyn Provider>,
+    health: Mutex<Health>,
+}
+
+#[derive(Default)]
+struct Health {
+    /// What the last probe said; `None`: there was none yet.
+    probed: Option<Result<(), Problem>>,
+    failures: u32,
+    /// When to probe again; `None`: now.
+    next: Option<Instant>,
+}
+
+/// The ways to all zones in use.
+#[derive(Default)]
+pub(super) struct Zones(Mutex<HashMap<ObjectKey, Arc<ZoneAccess>>>);
+
+impl Zones {
+    /// The way to this zone's provider, made anew where the spec has changed; `None` where the
+    /// spec cannot be used.
+    pub(super) fn access(&self, client: &kube::Client, zone: &Zone) -> Option<Arc<ZoneAccess>> {
+        let spec = zone.spec.as_ref().ok()?;
+        let mut zones = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(access) = zones.get(&zone.meta.key)
+            && access.apex == spec.apex
+            && access.spec == spec.rfc2136
+        {
+            return Some(access.clone());
+        }
+        let servers = spec.rfc2136.servers.iter();
+        let servers = servers.filter_map(|s| s.parse::<Server>().ok()).collect();
+        let key_source = key_source(client.clone(), &zone.meta.key.namespace, &spec.rfc2136);
+        let provider: Arc<dyn Provider> =
+            Arc::new(Rfc2136::new(spec.apex.clone(), servers, key_source));
+        let access = Arc::new(ZoneAccess {
+            apex: spec.apex.clone(),
+            spec: spec.rfc2136.clone(),
+            lane: ZoneLane::new(provider.clone()),
+            provider,
+            health: Mutex::default(),
+        });
+        zones.insert(zone.meta.key.clone(), access.clone());
+        Some(access)
+    }
+
+    fn forget(&self, zone: &ObjectKey) {
+        let mut zones = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        zones.remove(zone);
+    }
+}
+
+impl ZoneAccess {
+    /// A change failed: the provider is probed at the zone's next look, unless it is known to fail already.
+    pub(super) fn suspect(&self) {
+        let mut health = self.health();
+        if health.failures == 0 {
+            health.next = None;
+        }
+    }
+
+    fn health(&self) -> MutexGuard<'_, Health> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Probes the provider where that is due; the verdict, the time to the next probe, and whether
+    /// the provider has come back.
+    async fn check(&self) -> (Result<(), Problem>, Duration, bool) {
+        if let Health {
+            probed: Some(verdict),
+            next: Some(next),
+            ..
+        } = &*self.health()
+            && let wait = next.saturating_duration_since(Instant::now())
+            && !wait.is_zero()
+        {
+            return (verdict.clone(), wait, false);
+        }
+        let verdict = self.provider.probe().await.map_err(Problem::from);
+        let mut health = self.health();
+        let came_back = verdict.is_ok() && health.failures > 0;
+        let wait = match &verdict {
+            Ok(()) => {
+                health.failures = 0;
+                CHECK
+            }
+            Err(problem) => {
+                health.failures = health.failures.saturating_add(1);
+                problem.retry(health.failures - 1).unwrap_or(RECHECK).min(RECHECK)
+            }
+        };
+        health.probed = Some(verdict.clone());
+        health.next = Some(Instant::now() + wait);
+        (verdict, wait, came_back)
+    }
+}
+
+/// Reads the TSIG key from the Secret that the zone names, in the zone's own namespace.
+fn key_source(client: kube::Client, namespace: &str, spec: &Rfc2136Spec) -> KeySource {
+    let api: Api<Secret> = Api::namespaced(client, namespace);
+    let tsig = spec.tsig.clone();
+    Box::new(move || {
+        let (api, tsig) = (api.clone(), tsig.clone());
+        Box::pin(async move {
+            let reference = &tsig.secret_ref;
+            let secret = api
+                .get_opt(&reference.name)
+                .await
+                .map_err(|e| KeyError::Unavailable(e.to_string()))?;
+            let data = secret.and_then(|secret| secret.data);
+            let secret = data.and_then(|mut data| data.remove(&reference.key));
+            let secret = secret.ok_or_else(|| {
+                KeyError::NotFound(format!("Secret {}, key {}", reference.name, reference.key))
+            })?;
+            Ok(TsigKey::new(
+                &tsig.key_name,
+                algorithm(tsig.algorithm),
+                &secret.0,
+            )?)
+        })
+    })
+}
+
+fn algorithm(algorithm: TsigAlgorithm) -> Algorithm {
+    match algorithm {
+        TsigAlgorithm::HmacSha1 => Algorithm::HmacSha1,
+        TsigAlgorithm::HmacSha256 => Algorithm::HmacSha256,
+        TsigAlgorithm::HmacSha384 => Algorithm::HmacSha384,
+        TsigAlgorithm::HmacSha512 => Algorithm::HmacSha512,
+    }
+}
+
+impl Controller {
+    /// Brings a zone's finalizer and status to what they should be.
+    pub(super) async fn sync_zone(&self, key: &ObjectKey) -> Next {
+        let Some(zone) = self.index.zone(key) else {
+            self.zones.forget(key);
+            return Next::Idle;
+        };
+        let hosts = self.count_hosts(key);
+        if let Err(error) = self.keep_zone_finalizer(&zone, &hosts).await {
+            tracing::warn!(zone = %key, %error, "finalizer not written");
+            return Next::After(Duration::from_secs(1));
+        }
+        let (accepted, ready, next) = match (&zone.spec, self.zones.access(&self.client, &zone)) {
+            (Ok(_), Some(access)) => {
+                let (verdict, wait, came_back) = access.check().await;
+                if came_back {
+                    self.retry_hosts_of(key);
+                }
+                let ready = match verdict {
+                    Ok(()) => Verdict::of(Reason::Ready)
+                        .saying("the name server answers and takes our credentials"),
+                    Err(problem) => Verdict::of(problem.reason()).saying(problem.to_string()),
+                };
+                (Verdict::of(Reason::Accepted), ready, Next::After(wait))
+            }
+            (spec, _) => {
+                let why = spec.as_ref().err().map_or("", |why| why);
+                let invalid = Verdict::of(Reason::Invalid).saying(format!("spec: {why}"));
+                (invalid.clone(), invalid, Next::Idle)
+            }
+        };
+        let verdicts = [
+            (ConditionType::Accepted, accepted),
+            (ConditionType::Ready, ready),
+        ];
+        let former = &zone.conditions;
+        let conditions =
+            set_conditions(verdicts, zone.meta.generation, former, Timestamp::now());
+        match self.write_zone_status(&zone, &hosts, &conditions).await {
+            Ok(()) => next,
+            Err(error) => {
+                tracing::warn!(zone = %key, %error, "status not written");
+                Next::After(Duration::from_secs(1))
+            }
+        }
+    }
+
+    fn count_hosts(&self, zone: &ObjectKey) -> HostsOfZone {
+        let view = self.index.view();
+        let mut hosts = HostsOfZone::default();
+        for host in view.hosts_of_zone(zone) {
+            if view.admission(host).is_ok() {
+                hosts.admitted += 1;
+            }
+            let observed = host.observed.ipv4.is_some() || host.observed.ipv6.is_some();
+            let published = host.published.is_some() || observed || host.meta.deleting;
+            hosts.in_dns |= host.finalizer && published;
+        }
+        hosts
+    }
+
+    async fn keep_zone_finalizer(
+        &self,
+        zone: &Zone,
+        hosts: &HostsOfZone,
+    ) -> Result<(), kube::Error> {
+        let zone = match (zone.meta.deleting, zone.finalizer) {
+            (false, false) if hosts.admitted > 0 => {
+                finalizer::add::<DynamicZone>(&self.client, &zone.meta, ZONE_FINALIZER).await?
+            }
+            (true, true) if !hosts.in_dns => {
+                finalizer::remove::<DynamicZone>(&self.client, &zone.meta, ZONE_FINALIZER).await?
+            }
+            _ => None,
+        };
+        if let Some(zone) = zone.as_ref().and_then(Zone::from_object) {
+            self.index.apply_zone_reply(zone);
+        }
+        Ok(())
+    }
+
+    async fn write_zone_status(
+        &self,
+        zone: &Zone,
+        hosts: &HostsOfZone,
+        conditions: &[CompactCondition],
+    ) -> Result<(), kube::Error> {
+        let same = zone.conditions == conditions
+            && zone.hosts == Some(hosts.admitted)
+            && zone.observed_generation == Some(zone.meta.generation);
+        if same {
+            return Ok(());
+        }
+        let status: Vec<_> = conditions.iter().map(CompactCondition::to_status).collect();
+        let patch = json!({
+            "metadata": {"uid": &*zone.meta.uid},
+            "status": {
+                "observedGeneration": zone.meta.generation,
+                "hosts": hosts.admitted,
+                "conditions": status,
+            },
+        });
+        let key = &zone.meta.key;
+        let api: Api<DynamicZone> = Api::namespaced(self.client.clone(), &key.namespace);
+        let params = PatchParams {
+            field_manager: Some(CONTROLLER_FIELD_MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        self.metrics.count_api_write("zone_status");
+        match api.patch_status(&key.name, &params, &Patch::Merge(patch)).await {
+            Ok(object) => {
+                self.events.zone_conditions_changed(zone, conditions);
+                if let Some(zone) = Zone::from_object(&object) {
+                    self.index.apply_zone_reply(zone);
+                }
+                Ok(())
+            }
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The hosts that name a zone.
+#[derive(Debug, Default)]
+struct HostsOfZone {
+    admitted: u32,
+    /// Some of them may have records in DNS.
+    in_dns: bool,
+}

@@ -1,0 +1,214 @@
+//! Wires and spawns everything; the only file that does.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use dynhost_crds::host::DynamicHost;
+use dynhost_crds::key::SECRET_TYPE;
+use dynhost_crds::zone::DynamicZone;
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use kube::api::Api;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::core::DeserializeGuard;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch as state};
+use tokio::task::JoinSet;
+use tracing_subscriber::EnvFilter;
+
+use crate::admin::{self, Admin};
+use crate::config::{LogFormat, RunOptions};
+use crate::endpoint::{self, Endpoint};
+use crate::index::Index;
+use crate::index::host::Host;
+use crate::index::key::UpdateKey;
+use crate::index::zone::Zone;
+use crate::metrics::Metrics;
+use crate::reconcile::Controller;
+use crate::reconcile::events::{self, Events};
+use crate::reconcile::status::StatusWriter;
+use crate::watch::{Freshness, Told, watch};
+
+/// How long requests under way and status writes may take once the process is told to end.
+const GRACE: Duration = Duration::from_secs(8);
+
+/// Runs the operator until SIGTERM or SIGINT, or until a part of it fails.
+pub fn run(options: RunOptions) -> anyhow::Result<()> {
+    start_log(&options)?;
+    rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .map_err(|_| anyhow::anyhow!("another TLS provider is installed"))?;
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?
+        .block_on(operate(options))
+}
+
+fn start_log(options: &RunOptions) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(&options.log).context("--log")?;
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    match options.log_format {
+        LogFormat::Text => log.with_ansi(false).init(),
+        LogFormat::Json => log.json().init(),
+    }
+    Ok(())
+}
+
+async fn operate(options: RunOptions) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let client = connect(&options).await?;
+    let clients = listen(options.listen).await?;
+    let administrators = listen(options.admin_listen).await?;
+    tracing::info!(
+        endpoint = %clients.local_addr()?, admin = %administrators.local_addr()?, "listening"
+    );
+
+    let (affected_sender, affected) = mpsc::unbounded_channel();
+    let index = Arc::new(Index::new(affected_sender));
+    let freshness = Arc::new(Freshness::default());
+    let metrics = Arc::new(Metrics::default());
+    let endpoint_patches = Arc::new(AtomicUsize::new(0));
+    let (stop, stopped) = state::channel(false);
+    let when_stopped = || {
+        let mut stopped = stopped.clone();
+        async move { drop(stopped.wait_for(|stopped| *stopped).await) }
+    };
+
+    let mut watches = JoinSet::new();
+    spawn_watches(&mut watches, &client, &index, &freshness);
+
+    let mut tasks = JoinSet::new();
+    let (events, event_queue) = Events::new(metrics.clone());
+    tasks.spawn(events::send(client.clone(), event_queue));
+    let (outcomes_sender, outcomes) = mpsc::unbounded_channel();
+    let status = StatusWriter {
+        client: client.clone(),
+        index: index.clone(),
+        events: events.clone(),
+        metrics: metrics.clone(),
+        endpoint_patches: endpoint_patches.clone(),
+    };
+    tasks.spawn(status.run(outcomes));
+    let controller = Controller::new(
+        client.clone(),
+        index.clone(),
+        metrics.clone(),
+        events,
+        outcomes_sender,
+    );
+    let (fresh, end) = (freshness.clone(), when_stopped());
+    tasks.spawn(async move { controller.run(&fresh, affected, end).await });
+    let endpoint = Endpoint::new(
+        index.clone(),
+        freshness.clone(),
+        client,
+        metrics.clone(),
+        endpoint_patches,
+    );
+    tasks.spawn(endpoint::serve(clients, Arc::new(endpoint), when_stopped()));
+    let admin = admin::router(Admin {
+        index,
+        freshness,
+        metrics,
+    });
+    let mut admin_task = JoinSet::new();
+    admin_task.spawn(async move { axum::serve(administrators, admin).await });
+
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("SIGTERM: ending"),
+        _ = interrupt.recv() => tracing::info!("SIGINT: ending"),
+        // A part that ends or panics takes the process with it: half an operator looks healthy.
+        ended = tasks.join_next() => anyhow::bail!("a task ended unasked: {ended:?}"),
+        ended = watches.join_next() => anyhow::bail!("a watch ended unasked: {ended:?}"),
+        ended = admin_task.join_next() => anyhow::bail!("the admin port ended unasked: {ended:?}"),
+    }
+    stop.send_replace(true);
+    let rest = async { while tasks.join_next().await.is_some() {} };
+    if tokio::time::timeout(GRACE, rest).await.is_err() {
+        tracing::warn!("not everything was finished in time");
+    }
+    Ok(())
+}
+
+async fn connect(options: &RunOptions) -> anyhow::Result<kube::Client> {
+    let mut config = match &options.kubeconfig {
+        Some(file) => {
+            let kubeconfig = Kubeconfig::read_from(file).context("--kubeconfig")?;
+            kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?
+        }
+        None => kube::Config::infer().await?,
+    };
+    // A late copy of a write could undo a newer one: every caller decides itself what to do again.
+    config.default_retry = false;
+    kube::Client::try_from(config).context("making a client of the API server")
+}
+
+async fn listen(address: std::net::SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("listening on {address}"))
+}
+
+fn spawn_watches(
+    tasks: &mut JoinSet<()>,
+    client: &kube::Client,
+    index: &Arc<Index>,
+    freshness: &Arc<Freshness>,
+) {
+    let (i, f) = (index.clone(), freshness.clone());
+    let hosts: Api<DeserializeGuard<DynamicHost>> = Api::all(client.clone());
+    tasks.spawn(async move {
+        watch(hosts, None, &f.hosts, |told| match told {
+            Told::Object(host) => on_some(Host::new(&host), |host| i.apply_host(host)),
+            Told::Gone(key) => i.remove_host(&key),
+            Told::Listed(keys) => i.retain_hosts(&keys),
+        })
+        .await;
+    });
+    let (i, f) = (index.clone(), freshness.clone());
+    let zones: Api<DeserializeGuard<DynamicZone>> = Api::all(client.clone());
+    tasks.spawn(async move {
+        watch(zones, None, &f.zones, |told| match told {
+            Told::Object(zone) => on_some(Zone::new(&zone), |zone| i.apply_zone(zone)),
+            Told::Gone(key) => i.remove_zone(&key),
+            Told::Listed(keys) => i.retain_zones(&keys),
+        })
+        .await;
+    });
+    let (i, f) = (index.clone(), freshness.clone());
+    let secrets: Api<Secret> = Api::all(client.clone());
+    let of_our_type = format!("type={SECRET_TYPE}");
+    tasks.spawn(async move {
+        watch(secrets, Some(&of_our_type), &f.keys, |told| match told {
+            Told::Object(secret) => on_some(UpdateKey::new(&secret), |key| i.apply_key(key)),
+            Told::Gone(key) => i.remove_key(&key),
+            Told::Listed(keys) => i.retain_keys(&keys),
+        })
+        .await;
+    });
+    let (i, f) = (index.clone(), freshness.clone());
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    tasks.spawn(async move {
+        watch(namespaces, None, &f.namespaces, |told| match told {
+            Told::Object(namespace) => {
+                let labels = namespace.metadata.labels.unwrap_or_default();
+                on_some(namespace.metadata.name, |name| i.apply_namespace(&name, labels));
+            }
+            Told::Gone(key) => i.remove_namespace(&key.name),
+            Told::Listed(keys) => i.retain_namespaces(&keys),
+        })
+        .await;
+    });
+}
+
+/// Objects with metadata that no API server sends are passed over.
+fn on_some<T>(value: Option<T>, then: impl FnOnce(T)) {
+    if let Some(value) = value {
+        then(value);
+    }
+}

@@ -1,0 +1,21 @@
+//! PURE: what a client's request says, who may say it, and what it changes.
+//!
+//! ```text
+//! protocol         octets            -> CheckIn            what is asked
+//! auth             CheckIn + token   -> hosts              who may ask it
+//! source_address   CheckIn + peer    -> addresses          what would be published
+//! decide           addresses + host  -> Decision           whether that is news
+//! patch            Decision + host   -> JSON patch         how it is stored safely
+//! ```
+//!
+//! Nothing here knows a client, a runtime, a web framework or a clock.
+
+pub mod auth;
+pub mod decide;
+pub mod outcome;
+pub mod patch;
+pub mod protocol;
+pub mod source_address;
+
+#[cfg(test)]
+mod fixture;

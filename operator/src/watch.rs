@@ -1,0 +1,286 @@
+//! Watches: one stream per kind, and how long ago each was heard.
+//!
+//! kube's own watcher hides bookmarks and renewals, and those are what tells a quiet watch from a
+//! dead one; so this is a small loop of our own on [`Api::watch`].
+
+use std::collections::HashSet;
+use std::fmt::Debug;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures::{StreamExt as _, TryStreamExt as _};
+use kube::api::{Api, ListParams, WatchEvent, WatchParams};
+use kube::core::Resource;
+use serde::de::DeserializeOwned;
+use tokio::time::Instant;
+
+use crate::index::object::ObjectKey;
+
+/// A watch is asked to end after this long, so that its renewal shows that the API server is there.
+const RENEW_SECONDS: u32 = 30;
+
+/// A watch that said nothing for this long is dropped: a half-open connection never says so itself.
+const SILENCE: Duration = Duration::from_secs(40);
+
+/// Pauses between failed attempts: doubled from the first to the last.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+/// Objects a page, where the API server cannot stream the initial list.
+const PAGE: u32 = 500;
+
+/// Marks the bookmark behind the last object of a streamed list (KEP-3157).
+const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
+
+/// What a watch tells.
+#[derive(Debug)]
+pub enum Told<K> {
+    /// The object was listed, created or changed.
+    Object(Box<K>),
+    /// The object is gone.
+    Gone(ObjectKey),
+    /// These are all objects that exist.
+    Listed(HashSet<ObjectKey>),
+}
+
+/// When a watch last heard from the API server: an event, a bookmark or a renewal.
+#[derive(Debug)]
+pub struct Heard {
+    start: Instant,
+    /// Milliseconds from `start`, plus one; 0 means never.
+    at: AtomicU64,
+    listed: AtomicBool,
+}
+
+impl Default for Heard {
+    fn default() -> Self {
+        Self {
+            start: Instant::now(),
+            at: AtomicU64::new(0),
+            listed: AtomicBool::new(false),
+        }
+    }
+}
+
+impl Heard {
+    fn now(&self) {
+        let millis = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX - 1);
+        self.at.store(millis + 1, Ordering::Relaxed);
+    }
+
+    fn age(&self) -> Option<Duration> {
+        let at = self.at.load(Ordering::Relaxed).checked_sub(1)?;
+        Some(
+            self.start
+                .elapsed()
+                .saturating_sub(Duration::from_millis(at)),
+        )
+    }
+}
+
+/// How fresh the index is.
+#[derive(Debug, Default)]
+pub struct Freshness {
+    pub hosts: Heard,
+    pub zones: Heard,
+    pub keys: Heard,
+    pub namespaces: Heard,
+}
+
+impl Freshness {
+    /// Whether every watch has listed its objects once.
+    pub fn is_synced(&self) -> bool {
+        [&self.hosts, &self.zones, &self.keys, &self.namespaces]
+            .iter()
+            .all(|heard| heard.listed.load(Ordering::Acquire))
+    }
+
+    /// Whether the hosts' watch heard from the API server within this time.
+    pub fn heard_within(&self, limit: Duration) -> bool {
+        self.hosts.age().is_some_and(|age| age <= limit)
+    }
+
+    /// How long the hosts' watch has been silent; `None`: it was never heard.
+    pub fn silence(&self) -> Option<Duration> {
+        self.hosts.age()
+    }
+
+    /// As if every watch had just listed its objects.
+    #[cfg(test)]
+    pub(crate) fn just_synced() -> Self {
+        let freshness = Self::default();
+        for heard in [
+            &freshness.hosts,
+            &freshness.zones,
+            &freshness.keys,
+            &freshness.namespaces,
+        ] {
+            heard.now();
+            heard.listed.store(true, Ordering::Release);
+        }
+        freshness
+    }
+}
+
+/// Watches one kind for ever and tells what it hears.
+pub async fn watch<K>(
+    api: Api<K>,
+    fields: Option<&str>,
+    heard: &Heard,
+    mut tell: impl FnMut(Told<K>),
+) where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    let mut streaming = true;
+    let mut pause = BACKOFF.0;
+    let mut resume: Option<String> = None;
+    loop {
+        let ended = follow(&api, fields, heard, &mut tell, streaming, &mut resume).await;
+        match ended {
+            Ok(()) => pause = BACKOFF.0,
+            Err(Interrupted::Expired) => {
+                resume = None;
+                tokio::time::sleep(BACKOFF.0).await;
+            }
+            Err(Interrupted::CannotStream) => (streaming, resume) = (false, None),
+            Err(Interrupted::Failed(error)) => {
+                tracing::warn!(kind = std::any::type_name::<K>(), %error, "watch interrupted");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(BACKOFF.1);
+            }
+        }
+    }
+}
+
+/// Why a watch has to start again, other than by an ordinary renewal.
+enum Interrupted {
+    /// The API server has forgotten the version: list again.
+    Expired,
+    /// The API server refuses to stream the initial list (Kubernetes 1.33 has it switched off).
+    CannotStream,
+    Failed(kube::Error),
+}
+
+async fn list<K>(
+    api: &Api<K>,
+    fields: Option<&str>,
+    heard: &Heard,
+    tell: &mut impl FnMut(Told<K>),
+) -> Result<String, kube::Error>
+where
+    K: Resource + Clone + DeserializeOwned + Debug,
+{
+    let mut params = ListParams::default().limit(PAGE);
+    params.field_selector = fields.map(str::to_owned);
+    let mut listed = HashSet::new();
+    loop {
+        let page = api.list(&params).await?;
+        for object in page.items {
+            listed.insert(key_of(&object));
+            tell(Told::Object(Box::new(object)));
+        }
+        params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
+        if params.continue_token.is_none() {
+            tell(Told::Listed(listed));
+            heard.now();
+            heard.listed.store(true, Ordering::Release);
+            return Ok(page.metadata.resource_version.unwrap_or_default());
+        }
+    }
+}
+
+/// Follows one watch request to its end. `resume` is the version to go on from; where it is `None`
+/// the objects are listed first.
+async fn follow<K>(
+    api: &Api<K>,
+    fields: Option<&str>,
+    heard: &Heard,
+    tell: &mut impl FnMut(Told<K>),
+    streaming: bool,
+    resume: &mut Option<String>,
+) -> Result<(), Interrupted>
+where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    let mut params = WatchParams::default().timeout(RENEW_SECONDS);
+    params.field_selector = fields.map(str::to_owned);
+    let mut listed = None;
+    if resume.is_none() && streaming {
+        params = params.initial_events();
+        listed = Some(HashSet::new());
+    } else if resume.is_none() {
+        let version = limited(list(api, fields, heard, tell)).await?;
+        *resume = Some(version);
+    }
+    // Without a version the API server streams a consistent list, never an old one from its cache.
+    let from = resume.clone().unwrap_or_default();
+    let stream = limited(api.watch(&params, &from)).await?;
+    heard.now();
+    let mut stream = stream.boxed();
+    loop {
+        let Some(event) = limited(stream.try_next()).await? else {
+            return match listed {
+                // The stream ended before the list was whole.
+                Some(_) => Err(Interrupted::Expired),
+                None => Ok(()),
+            };
+        };
+        heard.now();
+        match event {
+            WatchEvent::Added(object) | WatchEvent::Modified(object) => {
+                match &mut listed {
+                    Some(listed) => drop(listed.insert(key_of(&object))),
+                    None => resume.clone_from(&object.meta().resource_version),
+                }
+                tell(Told::Object(Box::new(object)));
+            }
+            WatchEvent::Deleted(object) => {
+                let key = key_of(&object);
+                match &mut listed {
+                    Some(listed) => drop(listed.remove(&key)),
+                    None => resume.clone_from(&object.meta().resource_version),
+                }
+                tell(Told::Gone(key));
+            }
+            WatchEvent::Bookmark(bookmark) => {
+                if bookmark.metadata.annotations.contains_key(INITIAL_EVENTS_END)
+                    && let Some(listed) = listed.take()
+                {
+                    tell(Told::Listed(listed));
+                    heard.listed.store(true, Ordering::Release);
+                }
+                if listed.is_none() {
+                    *resume = Some(bookmark.metadata.resource_version);
+                }
+            }
+            WatchEvent::Error(status) => return Err(status_error(status)),
+        }
+    }
+}
+
+/// Waits for the API server's next word, but not for ever.
+async fn limited<T>(
+    future: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, Interrupted> {
+    match tokio::time::timeout(SILENCE, future).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(kube::Error::Api(status))) => Err(status_error(status)),
+        Ok(Err(error)) => Err(Interrupted::Failed(error)),
+        Err(elapsed) => Err(Interrupted::Failed(kube::Error::Service(elapsed.into()))),
+    }
+}
+
+fn status_error(status: Box<kube::core::Status>) -> Interrupted {
+    match status.code {
+        410 | 504 => Interrupted::Expired,
+        400 | 422 => Interrupted::CannotStream,
+        _ => Interrupted::Failed(kube::Error::Api(status)),
+    }
+}
+
+fn key_of(object: &impl Resource) -> ObjectKey {
+    let meta = object.meta();
+    ObjectKey::new(
+        meta.namespace.as_deref().unwrap_or_default(),
+        meta.name.as_deref().unwrap_or_default(),
+    )
+}
