@@ -1,0 +1,103 @@
+//! named's configuration, as text.
+
+use std::fmt::Write;
+
+use super::{Ports, ZoneSpec, tsig::TsigKey};
+
+/// `named.conf`. Relative paths are below the folder that named is started in.
+pub(super) fn render_options(ports: Ports, rndc: &TsigKey) -> String {
+    let Ports {
+        dns,
+        control,
+        statistics,
+    } = ports;
+    let rndc = render_key(rndc, "rndc");
+    format!(
+        r#"options {{
+  directory ".";
+  listen-on port {dns} {{ 127.0.0.1; }};
+  listen-on-v6 {{ none; }};
+  interface-interval 0;
+  pid-file "named.pid";
+  lock-file none;
+  session-keyfile "session.key";
+  managed-keys-directory ".";
+  recursion no;
+  dnssec-validation no;
+  empty-zones-enable no;
+  notify no;
+  zone-statistics full;
+}};
+{rndc}controls {{ inet 127.0.0.1 port {control} allow {{ 127.0.0.1; }} keys {{ "rndc"; }}; }};
+statistics-channels {{ inet 127.0.0.1 port {statistics} allow {{ 127.0.0.1; }}; }};
+logging {{
+  channel out {{ stderr; severity info; print-time yes; print-category yes; }};
+  category default {{ out; }};
+}};
+include "zones.conf";
+"#
+    )
+}
+
+/// `rndc.conf`.
+pub(super) fn render_rndc(ports: Ports, rndc: &TsigKey) -> String {
+    format!(
+        "{}options {{ default-server 127.0.0.1; default-port {}; default-key \"rndc\"; }};\n",
+        render_key(rndc, "rndc"),
+        ports.control
+    )
+}
+
+/// `zones.conf`: every zone with the keys that may update it.
+pub(super) fn render_zones<'a>(
+    transfer_key: &TsigKey,
+    zones: impl IntoIterator<Item = &'a ZoneSpec>,
+) -> String {
+    let mut text = render_key(transfer_key, &transfer_key.name);
+    for zone in zones {
+        let mut updaters = String::new();
+        for key in &zone.keys {
+            text += &render_key(key, &key.name);
+            updaters += &format!(" key \"{}\";", key.name);
+        }
+        if zone.keys.is_empty() {
+            updaters += " none;";
+        }
+        let anyone = if zone.allow_transfer { " any;" } else { "" };
+        // Writing to a String cannot fail.
+        let _infallible = writeln!(
+            text,
+            r#"zone "{apex}" {{
+  type primary;
+  file "{apex}.zone";
+  masterfile-format text;
+  allow-update {{{updaters} }};
+  allow-transfer {{ key "{transfer}";{anyone} }};
+}};"#,
+            apex = zone.apex,
+            transfer = transfer_key.name,
+        );
+    }
+    text
+}
+
+/// A zone's first contents: SOA, NS, the name server's address, then the test's own records.
+pub(super) fn render_zone_file(zone: &ZoneSpec) -> String {
+    let mut text = format!(
+        "$ORIGIN {apex}.\n$TTL 60\n@ SOA ns1 hostmaster 1 3600 600 86400 60\n@ NS ns1\nns1 A 127.0.0.1\n",
+        apex = zone.apex
+    );
+    for record in &zone.records {
+        text += record;
+        text.push('\n');
+    }
+    text
+}
+
+fn render_key(key: &TsigKey, name: &str) -> String {
+    format!(
+        "key \"{name}\" {{ algorithm {}; secret \"{}\"; }};\n",
+        key.algorithm.name(),
+        key.secret
+    )
+}

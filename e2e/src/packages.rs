@@ -1,0 +1,81 @@
+//! Programs from Debian packages.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+};
+
+use anyhow::{Context, Result, anyhow, bail};
+
+/// The programs that are used, with the package that holds each.
+const PROGRAMS: [(&str, &str); 6] = [
+    ("named", "bind9"),
+    ("rndc", "bind9-utils"),
+    ("nsupdate", "bind9-dnsutils"),
+    ("dig", "bind9-dnsutils"),
+    ("ddclient", "ddclient"),
+    ("curl", "curl"),
+];
+
+/// The path of `program`; where any of the programs is missing, all are installed first (root on
+/// Debian), which is said on stderr.
+///
+/// # Errors
+/// Names the packages where they are missing and cannot be installed.
+pub fn debian_program(program: &str) -> Result<PathBuf> {
+    static INSTALLED: OnceLock<Result<(), String>> = OnceLock::new();
+    INSTALLED
+        .get_or_init(|| install_missing().map_err(|error| format!("{error:#}")))
+        .as_ref()
+        .map_err(|error| anyhow!("{error}"))?;
+    find(program).with_context(|| format!("{program} is not installed"))
+}
+
+fn install_missing() -> Result<()> {
+    let mut missing: Vec<&str> = PROGRAMS
+        .iter()
+        .filter(|(program, _)| find(program).is_none())
+        .map(|(_, package)| *package)
+        .collect();
+    missing.dedup();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let packages = missing.join(" ");
+    if !rustix::process::geteuid().is_root() || find("apt-get").is_none() {
+        bail!("missing programs: install the packages {packages}");
+    }
+    eprintln!("installing the Debian packages {packages}");
+    apt_get(&["update"])?;
+    let mut install = vec!["install", "-y", "--no-install-recommends"];
+    install.extend(missing);
+    apt_get(&install)
+}
+
+fn apt_get(arguments: &[&str]) -> Result<()> {
+    let output = Command::new("apt-get")
+        .args(["-q", "-o", "DPkg::Lock::Timeout=300"])
+        .args(arguments)
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .output()
+        .context("running apt-get")?;
+    if !output.status.success() {
+        bail!(
+            "apt-get {}: {}",
+            arguments.join(" "),
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    Ok(())
+}
+
+/// Looks in `PATH`, and where system programs live, which a plain user's `PATH` often lacks.
+fn find(program: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path)
+        .chain(["/usr/sbin".into(), "/sbin".into()])
+        .map(|folder| folder.join(program))
+        .find(|candidate| Path::is_file(candidate))
+}

@@ -1,0 +1,153 @@
+//! A TCP proxy on loopback that can lose what passes through it.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+
+use anyhow::Result;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    select,
+    sync::watch,
+    task::{JoinHandle, JoinSet},
+};
+
+/// What happens to the octets that pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// They pass.
+    Pass,
+    /// The server gets requests, and its replies are lost. A connection that has lost octets is
+    /// closed when the mode changes, as what follows could not be understood.
+    SwallowReplies,
+    /// Nothing passes in either direction; connections stay open and new ones are accepted.
+    Hold,
+    /// Connections are closed, new ones at once.
+    Cut,
+}
+
+/// A proxy in front of one server. Drop closes it and its connections.
+#[derive(Debug)]
+pub struct TcpProxy {
+    address: SocketAddr,
+    mode: watch::Sender<Mode>,
+    accepting: JoinHandle<()>,
+}
+
+impl TcpProxy {
+    /// Listens on a free port for connections to `server`, in mode [`Mode::Pass`]. It works as long
+    /// as the runtime that it was started in.
+    ///
+    /// # Errors
+    /// Where it cannot listen.
+    pub async fn start(server: SocketAddr) -> Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, crate::free_port()?)).await?;
+        let address = listener.local_addr()?;
+        let (mode, current) = watch::channel(Mode::Pass);
+        Ok(Self {
+            address,
+            mode,
+            accepting: tokio::spawn(accept(listener, server, current)),
+        })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Changes the mode, for connections that are open too.
+    pub fn set_mode(&self, mode: Mode) {
+        self.mode.send_replace(mode);
+    }
+}
+
+impl Drop for TcpProxy {
+    fn drop(&mut self) {
+        // The connections are in a JoinSet of this task, and end with it.
+        self.accepting.abort();
+    }
+}
+
+async fn accept(listener: TcpListener, server: SocketAddr, mode: watch::Receiver<Mode>) {
+    let mut connections = JoinSet::new();
+    loop {
+        select! {
+            Some(_ended) = connections.join_next() => {}
+            accepted = listener.accept() => match accepted {
+                Ok((client, _)) => {
+                    connections.spawn(relay(client, server, mode.clone()));
+                }
+                // Too many open files, for one: it passes.
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+    }
+}
+
+async fn relay(client: TcpStream, server: SocketAddr, mode: watch::Receiver<Mode>) {
+    if *mode.borrow() == Mode::Cut {
+        return;
+    }
+    let Ok(server) = TcpStream::connect(server).await else {
+        return;
+    };
+    // Without it the proxy would add up to 40 ms of its own.
+    let _unsupported = (client.set_nodelay(true), server.set_nodelay(true));
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = server.into_split();
+    // Either end closes both: no server behind this proxy needs half-closed connections.
+    select! {
+        () = pump(from_client, to_server, mode.clone(), Direction::Requests) => {}
+        () = pump(from_server, to_client, mode, Direction::Replies) => {}
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Direction {
+    Requests,
+    Replies,
+}
+
+/// Relays one direction until an end closes or the mode says so.
+async fn pump(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut mode: watch::Receiver<Mode>,
+    direction: Direction,
+) {
+    let mut buffer = vec![0; 16 * 1024];
+    let mut has_swallowed = false;
+    loop {
+        let now = *mode.borrow_and_update();
+        if now == Mode::Cut || (has_swallowed && now != Mode::SwallowReplies) {
+            return;
+        }
+        if now == Mode::Hold {
+            if mode.changed().await.is_err() {
+                return;
+            }
+            continue;
+        }
+        select! {
+            biased;
+            changed = mode.changed() => if changed.is_err() {
+                return;
+            },
+            read = from.read(&mut buffer) => match read {
+                Ok(0) | Err(_) => return,
+                Ok(_) if direction == Direction::Replies && now == Mode::SwallowReplies => {
+                    has_swallowed = true;
+                }
+                Ok(length) => if to.write_all(&buffer[..length]).await.is_err() {
+                    return;
+                },
+            }
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! A name server that relays to a real one and spoils what it answers.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use anyhow::Result;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+/// From the number of a request, counted from 0, and the real reply to what the client gets.
+pub(crate) type Script = fn(usize, Vec<u8>) -> Act;
+
+/// Octets for the client, and what becomes of the connection.
+pub(crate) enum Act {
+    Send(Vec<u8>),
+    SendAndClose(Vec<u8>),
+}
+
+/// Drop stops it.
+pub(crate) struct ScriptedServer {
+    pub(crate) address: SocketAddr,
+    opened: Arc<AtomicUsize>,
+    closed: Arc<AtomicUsize>,
+    serving: JoinHandle<()>,
+}
+
+impl ScriptedServer {
+    /// Serves one connection after the other, one request at a time.
+    pub(crate) async fn start(real: SocketAddr, script: Script) -> Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let opened = Arc::new(AtomicUsize::new(0));
+        let closed = Arc::new(AtomicUsize::new(0));
+        let counters = (Arc::clone(&opened), Arc::clone(&closed));
+        let serving = tokio::spawn(async move {
+            let mut requests = 0;
+            while let Ok((client, _)) = listener.accept().await {
+                counters.0.fetch_add(1, Ordering::SeqCst);
+                // That the client has gone is no error here.
+                let _ = serve(client, real, script, &mut requests).await;
+                counters.1.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+        Ok(Self {
+            address,
+            opened,
+            closed,
+            serving,
+        })
+    }
+
+    /// How many connections it has taken.
+    pub(crate) fn opened(&self) -> usize {
+        self.opened.load(Ordering::SeqCst)
+    }
+
+    /// How many of them it has closed.
+    pub(crate) fn closed(&self) -> usize {
+        self.closed.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for ScriptedServer {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+/// A message with its length before it.
+pub(crate) fn frame(message: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(message.len()).unwrap();
+    [&length.to_be_bytes(), message].concat()
+}
+
+async fn serve(
+    mut client: TcpStream,
+    real: SocketAddr,
+    script: Script,
+    requests: &mut usize,
+) -> std::io::Result<()> {
+    client.set_nodelay(true)?;
+    let mut server = TcpStream::connect(real).await?;
+    loop {
+        let request = read_message(&mut client).await?;
+        server.write_all(&frame(&request)).await?;
+        let reply = read_message(&mut server).await?;
+        let act = script(*requests, reply);
+        *requests += 1;
+        match act {
+            Act::Send(octets) => client.write_all(&octets).await?,
+            Act::SendAndClose(octets) => return client.write_all(&octets).await,
+        }
+    }
+}
+
+async fn read_message(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {
+    let mut message = vec![0; stream.read_u16().await?.into()];
+    stream.read_exact(&mut message).await?;
+    Ok(message)
+}
