@@ -8,6 +8,7 @@
 pub mod conditions;
 pub mod host;
 pub mod key;
+pub mod reference;
 pub mod yaml;
 pub mod zone;
 

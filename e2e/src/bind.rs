@@ -94,7 +94,7 @@ impl Bind {
         };
         let rndc = TsigKey::generate(TsigAlgorithm::HmacSha256)?;
         let transfer_key = TsigKey::generate(TsigAlgorithm::HmacSha256)?;
-        let named = tokio::task::spawn_blocking(|| debian_program("named")).await??;
+        let named = debian_program("named").await?;
         // Where AppArmor confines /usr/sbin/named, it may not read a temporary folder; a copy may.
         fs::copy(named, folder.join("named")).context("copying named")?;
         fs::write(
@@ -302,7 +302,7 @@ impl Bind {
     }
 
     async fn run(&self, program: &str, arguments: &[&str], stdin: &str) -> Result<Output> {
-        let mut child = tokio::process::Command::new(debian_program(program)?)
+        let mut child = tokio::process::Command::new(debian_program(program).await?)
             .args(arguments)
             .current_dir(self.scratch.path())
             .stdin(Stdio::piped())

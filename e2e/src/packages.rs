@@ -4,10 +4,10 @@ use std::{
     env,
     path::{Path, PathBuf},
     process::Command,
-    sync::OnceLock,
 };
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
+use tokio::sync::OnceCell;
 
 /// The programs that are used, with the package that holds each.
 const PROGRAMS: [(&str, &str); 6] = [
@@ -24,12 +24,11 @@ const PROGRAMS: [(&str, &str); 6] = [
 ///
 /// # Errors
 /// Names the packages where they are missing and cannot be installed.
-pub fn debian_program(program: &str) -> Result<PathBuf> {
-    static INSTALLED: OnceLock<Result<(), String>> = OnceLock::new();
+pub async fn debian_program(program: &str) -> Result<PathBuf> {
+    static INSTALLED: OnceCell<()> = OnceCell::const_new();
     INSTALLED
-        .get_or_init(|| install_missing().map_err(|error| format!("{error:#}")))
-        .as_ref()
-        .map_err(|error| anyhow!("{error}"))?;
+        .get_or_try_init(|| async { tokio::task::spawn_blocking(install_missing).await? })
+        .await?;
     find(program).with_context(|| format!("{program} is not installed"))
 }
 

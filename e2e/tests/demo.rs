@@ -52,8 +52,7 @@ async fn check(when: When, signal: Signal) -> ExitStatus {
         .arg(&env_file)
         .env("TMPDIR", &temporary);
     let demo = ChildProcess::spawn("demo", &command, &scratch.path().join("demo.log")).unwrap();
-    await_condition("the moment to end the demo has come", LIMIT, async || {
-        demo.check_running()?;
+    demo.await_start(LIMIT, async || {
         let has_come = match when {
             When::Starting => processes_that_name(&temporary) > 1,
             When::Ready => env_file.exists(),
@@ -90,7 +89,7 @@ fn check_env_file(env_file: &Path) {
         0o600
     );
     let script = r#". "$1" && kubectl get dynamiczones -n "$ZONE_NAMESPACE" "$ZONE_NAME" >/dev/null &&
-        curl -sf "$ADMIN_URL/livez" >/dev/null && curl -sf "$UPDATE_URL/ip" >/dev/null &&
+        curl -sf "$ADMIN_URL/livez" >/dev/null && curl -s "$UPDATE_URL/ip" | grep -q . &&
         dig +short @"${DNS_SERVER%:*}" -p "${DNS_SERVER#*:}" "$ZONE" SOA | grep -q hostmaster &&
         kill -0 "$OPERATOR_PID" && env -0"#;
     let home = Scratch::new("home").unwrap();

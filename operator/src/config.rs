@@ -23,8 +23,12 @@ pub enum Command {
         #[arg(long, value_name = "FOLDER")]
         into: Option<PathBuf>,
     },
-    /// Print the reference of conditions and reasons as Markdown.
-    Reasons,
+    /// Write the reference pages (fields, conditions, metrics) as Markdown.
+    Reference {
+        /// The folder for the pages.
+        #[arg(long, value_name = "FOLDER")]
+        into: PathBuf,
+    },
 }
 
 /// What `dynhost run` takes.

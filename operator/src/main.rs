@@ -20,8 +20,14 @@ fn main() -> anyhow::Result<()> {
             }
             Ok(())
         }
-        Command::Reasons => {
-            write!(std::io::stdout(), "{}", dynhost_crds::conditions::reference())?;
+        Command::Reference { into } => {
+            for (file, page) in [
+                ("conditions.md", dynhost_crds::reference::conditions()),
+                ("fields.md", dynhost_crds::reference::fields()?),
+                ("metrics.md", dynhost::metrics::reference()),
+            ] {
+                std::fs::write(into.join(file), page).with_context(|| format!("writing {file}"))?;
+            }
             Ok(())
         }
     }

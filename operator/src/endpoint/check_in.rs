@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 use tokio::time::{Instant, timeout_at};
-use tracing::field::display;
 
 use super::Endpoint;
 use super::observe::{ObserveError, Observed};
@@ -112,8 +111,8 @@ impl Endpoint {
                     hostname = %spec.hostname,
                     source = %caller.address,
                     protocol = caller.protocol,
-                    ipv4 = news.ipv4.map(display),
-                    ipv6 = news.ipv6.map(display),
+                    ipv4 = news.ipv4.map(tracing::field::display),
+                    ipv6 = news.ipv6.map(tracing::field::display),
                     result = "good",
                     duration_ms = start.elapsed().as_millis(),
                     "change stored"
@@ -127,7 +126,7 @@ impl Endpoint {
                     source = %caller.address,
                     protocol = caller.protocol,
                     %error,
-                    cause = error.source().map(display),
+                    cause = error.source().map(tracing::field::display),
                     duration_ms = start.elapsed().as_millis(),
                     "change not known to be stored"
                 );

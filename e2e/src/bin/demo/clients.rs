@@ -40,7 +40,7 @@ pub(crate) async fn run_ddclient(stack: &Stack, key: &str, address: &str) -> Res
     }
     let file = scratch.path().join("ddclient.conf");
     write_private(&file, &configuration)?;
-    let output = Command::new(debian_program("ddclient")?)
+    let output = Command::new(debian_program("ddclient").await?)
         .args(["-daemon=0", "-foreground", "-verbose", "-noquiet", "-force"])
         .arg("-file")
         .arg(&file)
@@ -68,7 +68,7 @@ pub(crate) async fn run_ddclient(stack: &Stack, key: &str, address: &str) -> Res
 
 /// Runs curl with several addresses in one request, and returns the endpoint's answer.
 pub(crate) async fn run_curl(stack: &Stack, key: &str, addresses: &[&str]) -> Result<String> {
-    debian_program("curl")?;
+    debian_program("curl").await?;
     let output = Command::new("sh")
         .arg(format!("{FOLDER}/clients/curl.sh"))
         .args([HOME, &addresses.join(",")])

@@ -50,7 +50,7 @@ pub(crate) async fn names(stack: &Stack, when: &str) -> Result<()> {
             record_type,
         ];
         step(&format!("dig {} ({when})", arguments.join(" ")));
-        let dig = Command::new(debian_program("dig")?)
+        let dig = Command::new(debian_program("dig").await?)
             .args(arguments)
             .output()
             .await?;

@@ -24,10 +24,10 @@ async fn answers_are_exact() {
     check(
         &format!("GET {HOME} HTTP/1.0\nHost: 127.0.0.1\nAuthorization: Basic {basic}\n\n"),
         "HTTP/1.0 200 OK\n\
-         content-type: text/plain; charset=utf-8\n\
-         content-length: 17\n\
          cache-control: no-store\n\
          connection: close\n\
+         content-length: 17\n\
+         content-type: text/plain; charset=utf-8\n\
          \n\
          good 198.51.100.7",
     )
@@ -35,20 +35,20 @@ async fn answers_are_exact() {
     check(
         &format!("GET {HOME} HTTP/1.1\nHost: x\nConnection: close\nAuthorization: Basic {basic}\n\n"),
         "HTTP/1.1 200 OK\n\
-         content-type: text/plain; charset=utf-8\n\
-         content-length: 18\n\
          cache-control: no-store\n\
          connection: close\n\
+         content-length: 18\n\
+         content-type: text/plain; charset=utf-8\n\
          \n\
          nochg 198.51.100.7",
     )
     .await;
     let unauthorized = "HTTP/1.0 401 Unauthorized\n\
-         content-type: text/plain; charset=utf-8\n\
-         content-length: 7\n\
          cache-control: no-store\n\
-         www-authenticate: Basic realm=\"dynhost\"\n\
          connection: close\n\
+         content-length: 7\n\
+         content-type: text/plain; charset=utf-8\n\
+         www-authenticate: Basic realm=\"dynhost\"\n\
          \n\
          badauth";
     check(&format!("GET {HOME} HTTP/1.0\n\n"), unauthorized).await;
@@ -58,10 +58,10 @@ async fn answers_are_exact() {
     check(
         &format!("GET /nic/update?hostname=other.dyn.example.org HTTP/1.0\nAuthorization: Basic {basic}\n\n"),
         "HTTP/1.0 404 Not Found\n\
-         content-type: text/plain; charset=utf-8\n\
-         content-length: 6\n\
          cache-control: no-store\n\
          connection: close\n\
+         content-length: 6\n\
+         content-type: text/plain; charset=utf-8\n\
          \n\
          nohost",
     )
@@ -70,11 +70,11 @@ async fn answers_are_exact() {
     check(
         &format!("GET /nic/update?hostname=home.dyn.example.org HTTP/1.0\nAuthorization: Basic {basic}\n\n"),
         "HTTP/1.0 503 Service Unavailable\n\
-         content-type: text/plain; charset=utf-8\n\
-         content-length: 3\n\
          cache-control: no-store\n\
-         retry-after: 60\n\
          connection: close\n\
+         content-length: 3\n\
+         content-type: text/plain; charset=utf-8\n\
+         retry-after: 60\n\
          \n\
          911",
     )
@@ -82,11 +82,11 @@ async fn answers_are_exact() {
     check(
         &format!("PUT {HOME} HTTP/1.0\n\n"),
         "HTTP/1.0 405 Method Not Allowed\n\
-         content-type: text/plain; charset=utf-8\n\
-         content-length: 19\n\
-         cache-control: no-store\n\
          allow: GET, HEAD, POST\n\
+         cache-control: no-store\n\
          connection: close\n\
+         content-length: 19\n\
+         content-type: text/plain; charset=utf-8\n\
          \n\
          method not allowed\n",
     )
@@ -94,11 +94,11 @@ async fn answers_are_exact() {
     check(
         "GET /ip HTTP/1.0\n\n",
         "HTTP/1.0 503 Service Unavailable\n\
-         content-type: text/plain; charset=utf-8\n\
-         content-length: 18\n\
          cache-control: no-store\n\
-         retry-after: 60\n\
          connection: close\n\
+         content-length: 18\n\
+         content-type: text/plain; charset=utf-8\n\
+         retry-after: 60\n\
          \n\
          no public address\n",
     )

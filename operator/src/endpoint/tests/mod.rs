@@ -156,9 +156,11 @@ fn split(answer: &str) -> (u16, String) {
     (status.parse().unwrap(), body.to_owned())
 }
 
-/// An answer without its `date` header, lines parted by `\n`.
+/// An answer with its headers sorted and without `date`, lines parted by `\n`.
 fn undated(answer: &str) -> String {
-    let lines = answer.split("\r\n");
-    let lines: Vec<_> = lines.filter(|line| !line.starts_with("date: ")).collect();
-    lines.join("\n")
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let mut lines: Vec<_> = head.split("\r\n").collect();
+    lines.retain(|line| !line.starts_with("date: "));
+    lines[1..].sort_unstable();
+    format!("{}\n\n{body}", lines.join("\n"))
 }

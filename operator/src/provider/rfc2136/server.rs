@@ -24,6 +24,13 @@ pub struct Server {
 pub struct InvalidServer;
 
 impl Server {
+    fn new(host: String, port: u16) -> Result<Self, InvalidServer> {
+        match port {
+            0 => Err(InvalidServer),
+            port => Ok(Self { host, port }),
+        }
+    }
+
     /// Host and port as the resolver takes them.
     pub(super) fn host_and_port(&self) -> (&str, u16) {
         (&self.host, self.port)
@@ -56,15 +63,6 @@ impl FromStr for Server {
             return Err(InvalidServer);
         }
         Self::new(name.to_owned(), port)
-    }
-}
-
-impl Server {
-    fn new(host: String, port: u16) -> Result<Self, InvalidServer> {
-        match port {
-            0 => Err(InvalidServer),
-            port => Ok(Self { host, port }),
-        }
     }
 }
 

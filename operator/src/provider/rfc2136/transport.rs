@@ -11,7 +11,7 @@ use super::connection::Connection;
 use super::server::Server;
 
 /// For the look-up of a name, and again for each of its addresses.
-pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Why there is no reply; each variant says what the sender may do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -216,7 +216,7 @@ mod tests {
             let query = format!("{name}={value}");
             if let Ok(report) = parse(&input(&query)).report {
                 for name in report.names.iter().flatten() {
-                    prop_assert_eq!(Fqdn::parse(name.as_str()).as_ref(), Ok(name));
+                    prop_assert_eq!(&Fqdn::parse(name.as_str()), &Ok(name.clone()));
                 }
                 let spelling = report.declared.spelling();
                 prop_assert!(spelling.bytes().all(|b| b.is_ascii_hexdigit() || b".:,".contains(&b)));

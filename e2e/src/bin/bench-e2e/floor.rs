@@ -1,0 +1,117 @@
+//! What API server and name server take by themselves, with the operator stopped.
+
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, ensure};
+use dynhost::name::Fqdn;
+use dynhost::provider::Provider as _;
+use dynhost::provider::rfc2136::Rfc2136;
+use dynhost::provider::rfc2136::tsig::{Algorithm, TsigKey};
+use dynhost::record::change::{Basis, HostChange, RrsetChange};
+use dynhost::record::marker::{HostDigest, Marker, Nonce};
+use dynhost_crds::host::DynamicHost;
+use dynhost_e2e::stack::{Stack, Zone};
+use futures::TryStreamExt as _;
+use kube::ResourceExt as _;
+use kube::api::{Api, Patch, PatchParams, WatchEvent, WatchParams};
+use serde_json::json;
+
+use crate::timing::Timing;
+
+pub struct Floor {
+    pub patch: Timing,
+    pub update: Timing,
+}
+
+pub async fn measure(stack: &Stack, zone: &Zone, host: &DynamicHost, n: usize) -> Result<Floor> {
+    Ok(Floor {
+        patch: patches(stack, host, n).await?,
+        update: updates(stack, zone, n).await?,
+    })
+}
+
+/// From the start of a status patch until a watch hears of it.
+async fn patches(stack: &Stack, host: &DynamicHost, n: usize) -> Result<Timing> {
+    let namespace = host.namespace().context("the host has no namespace")?;
+    let hosts: Api<DynamicHost> = stack.hosts(&namespace).await?;
+    let name = host.name_any();
+    let mut version = hosts
+        .get(&name)
+        .await?
+        .resource_version()
+        .unwrap_or_default();
+    let params = WatchParams::default().fields(&format!("metadata.name={name}"));
+    let mut events = Box::pin(hosts.watch(&params, &version).await?);
+    let mut durations = Vec::with_capacity(n);
+    for i in 0..n {
+        let address = format!("198.51.{}.{}", 1 + i / 250 % 250, 1 + i % 250);
+        let patch = json!({"status": {"observed": {"ipv4": {
+            "address": address, "changedAt": jiff::Timestamp::now(), "protocol": "dyndns2",
+        }}}});
+        let start = Instant::now();
+        let patched = async {
+            let params = PatchParams::default();
+            let patched = hosts
+                .patch_status(&name, &params, &Patch::Merge(patch))
+                .await?;
+            anyhow::Ok(patched.resource_version().unwrap_or_default())
+        };
+        let heard = async {
+            loop {
+                match events.try_next().await?.context("the watch ended")? {
+                    WatchEvent::Modified(_) => return anyhow::Ok(start.elapsed()),
+                    WatchEvent::Error(status) => anyhow::bail!("the watch failed: {status:?}"),
+                    _ => {}
+                }
+            }
+        };
+        let (patched, heard) = tokio::try_join!(patched, heard)?;
+        ensure!(patched != version, "the patch changed nothing");
+        version = patched;
+        durations.push(heard);
+    }
+    Ok(Timing::new(durations))
+}
+
+/// One signed UPDATE that replaces address and marker under its prerequisites, over an open connection.
+async fn updates(stack: &Stack, zone: &Zone, n: usize) -> Result<Timing> {
+    let key = TsigKey::new(
+        &zone.key.name,
+        Algorithm::HmacSha256,
+        zone.key.secret.as_bytes(),
+    )?;
+    let source = Box::new(move || {
+        let key = key.clone();
+        Box::pin(async move { Ok(key) }) as futures::future::BoxFuture<'static, _>
+    });
+    let server = stack.bind.address().to_string().parse()?;
+    let provider = Rfc2136::new(Fqdn::parse(&zone.apex)?, vec![server], source);
+    let name = Fqdn::parse(&format!("floor.{}", zone.apex))?;
+    let marker = |nonce: u64| -> Result<Marker> {
+        let host = HostDigest::of(&zone.namespace, "floor");
+        Ok(Marker::new("bench".parse()?, host, Nonce::from_bits(nonce)))
+    };
+    let run = jiff::Timestamp::now().as_microsecond().unsigned_abs() << 10;
+    let mut basis = Basis::Adopt;
+    let mut durations = Vec::with_capacity(n);
+    for i in 0..=n {
+        let nonce = run + u64::try_from(i)?;
+        let change = HostChange {
+            name: name.clone(),
+            ttl: 60,
+            ipv4: RrsetChange::Set(format!("198.51.{}.{}", i / 250 % 250, 1 + i % 250).parse()?),
+            ipv6: RrsetChange::Keep,
+            marker: Some(marker(nonce)?),
+            basis,
+        };
+        let start = Instant::now();
+        let outcome = provider.apply(std::slice::from_ref(&change)).await;
+        outcome.into_iter().next().context("no outcome")??;
+        // The first opens the connection.
+        if i > 0 {
+            durations.push(start.elapsed());
+        }
+        basis = Basis::Marker(marker(nonce)?);
+    }
+    Ok(Timing::new(durations))
+}

@@ -1,0 +1,103 @@
+//! `cargo bench-e2e`: how fast dynhost is, beside the floor that the API server and the name
+//! server set, in one run on one machine.
+//!
+//! The floor of an update is a raw status patch until a watch hears of it, plus a raw signed
+//! UPDATE: what nobody who stores before answering can do without.
+
+// The tables are what it is for.
+#![allow(clippy::print_stdout)]
+
+mod floor;
+mod machine;
+mod product;
+mod timing;
+
+use anyhow::{Context as _, Result, ensure};
+use clap::Parser;
+use dynhost_e2e::stack::{Stack, StackOptions, ZoneOptions};
+
+use self::timing::Timing;
+
+/// Measures floor and product in one run and prints a table.
+#[derive(Parser)]
+struct Options {
+    /// Updates of one client, one after the other.
+    #[arg(long, default_value_t = 500)]
+    updates: usize,
+
+    /// Hosts that are created at once.
+    #[arg(long, default_value_t = 1000)]
+    hosts: usize,
+
+    /// Write the tables into this file too.
+    #[arg(long, value_name = "FILE")]
+    write: Option<std::path::PathBuf>,
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let options = Options::parse();
+    let stack = Stack::start(StackOptions::default()).await?;
+    let zone = stack.create_zone(ZoneOptions::default()).await?;
+    let host = zone.host("bench");
+    let token = stack.create_host(&host).await?;
+    // One update by the product gives the object the size that all patches are measured on.
+    product::updates(&stack, &zone, &host, &token, 1).await?;
+
+    stack.operator.terminate().await?;
+    let before = floor::measure(&stack, &zone, &host, options.updates).await?;
+    stack.operator.start_again().await?;
+    let product = product::updates(&stack, &zone, &host, &token, options.updates).await?;
+    stack.operator.terminate().await?;
+    let after = floor::measure(&stack, &zone, &host, options.updates).await?;
+    stack.operator.start_again().await?;
+    let created = product::create_hosts(&stack, &zone, options.hosts).await?;
+    let memory = product::memory(&stack).await?;
+
+    let patch = before.patch.and(after.patch);
+    let update = before.update.and(after.update);
+    let floor = |of: fn(&Timing) -> f64| of(&patch) + of(&update);
+    let ratio = |of: fn(&Timing) -> f64| of(&product) / floor(of);
+    let mut page = format!(
+        "# Benchmarks\n\nWritten by `cargo bench-e2e --write docs/benchmarks.md`; client, API server, \
+         etcd, BIND and operator share the machine.\n\n{}\n",
+        machine::describe(&stack).await?
+    );
+    page += "\n## One update, from the request to the authoritative answer\n\n\
+             | what | n | p50 | p99 |\n|---|---|---|---|\n";
+    page += &patch.row("raw status patch until its watch event (object of the same size)");
+    page += &update.row("raw signed UPDATE (the same message)");
+    page += &format!(
+        "| floor: their sum | | {:.2} ms | {:.2} ms |\n",
+        floor(Timing::p50),
+        floor(Timing::p99)
+    );
+    page += &product.row("update at the endpoint until BIND answers with it");
+    page += &format!(
+        "| **ratio to the floor** | | **{:.2}** | **{:.2}** |\n",
+        ratio(Timing::p50),
+        ratio(Timing::p99)
+    );
+    page += &format!(
+        "\n## {} hosts created at once\n\n| what | figure |\n|---|---|\n\
+         | until all exist | {:.1} s |\n| until all are Ready, each with a key of its own | {:.1} s |\n\
+         | operator's memory then (resident, peak) | {:.1} MiB |\n",
+        options.hosts,
+        created.exist.as_secs_f64(),
+        created.ready.as_secs_f64(),
+        memory
+    );
+    println!("{page}");
+    if let Some(file) = options.write {
+        std::fs::write(&file, &page).with_context(|| format!("writing {}", file.display()))?;
+    }
+    ensure!(
+        ratio(Timing::p50) <= 1.5,
+        "the median is over 1.5 times the floor"
+    );
+    ensure!(
+        created.ready.as_secs() < 30,
+        "the hosts took longer than 30 s to become Ready"
+    );
+    Ok(())
+}

@@ -1,0 +1,103 @@
+//! What the operator takes.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use dynhost_crds::conditions::{ConditionStatus, ConditionType};
+use dynhost_crds::host::DynamicHost;
+use dynhost_e2e::stack::{Stack, Zone, condition};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use hickory_net::proto::rr::RecordType;
+use kube::api::{ListParams, PostParams};
+
+use crate::timing::Timing;
+
+/// Creations in flight.
+const CREATIONS: usize = 8;
+
+/// An update is lost when it took longer.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// From the request at the endpoint (a connection of its own, as routers do) until BIND answers
+/// with the new address.
+pub async fn updates(
+    stack: &Stack,
+    zone: &Zone,
+    host: &DynamicHost,
+    token: &str,
+    n: usize,
+) -> Result<Timing> {
+    let hostname = &host.spec.hostname;
+    ensure!(
+        hostname.ends_with(&zone.apex),
+        "the host is of another zone"
+    );
+    let mut durations = Vec::with_capacity(n);
+    for i in 0..n {
+        let address = format!("203.0.{}.{}", 1 + i / 250 % 250, 1 + i % 250);
+        let start = Instant::now();
+        let answer = stack.update(hostname, token, &address).await?;
+        ensure!(answer.text().starts_with("good "), "answered {answer:?}");
+        loop {
+            let dns = stack.bind.query(hostname, RecordType::A).await?;
+            if dns.rdata == [address.as_str()] {
+                break;
+            }
+            ensure!(start.elapsed() < LIMIT, "{address} did not reach DNS");
+        }
+        durations.push(start.elapsed());
+    }
+    Ok(Timing::new(durations))
+}
+
+pub struct Created {
+    pub exist: Duration,
+    pub ready: Duration,
+}
+
+/// Creates hosts as fast as the API server takes them, and waits until all are Ready.
+pub async fn create_hosts(stack: &Stack, zone: &Zone, n: usize) -> Result<Created> {
+    let hosts = stack.hosts(&zone.namespace).await?;
+    let start = Instant::now();
+    stream::iter(0..n)
+        .map(|i| {
+            let (hosts, host) = (&hosts, zone.host(&format!("h{i}")));
+            async move { hosts.create(&PostParams::default(), &host).await }
+        })
+        .buffer_unordered(CREATIONS)
+        .try_for_each(|_| futures::future::ok(()))
+        .await?;
+    let exist = start.elapsed();
+    loop {
+        let all = hosts.list(&ListParams::default()).await?.items;
+        let ready = all.iter().filter(|host| {
+            condition(host, ConditionType::Ready)
+                .is_some_and(|ready| ready.status == ConditionStatus::True)
+        });
+        if ready.count() > n {
+            break;
+        }
+        ensure!(
+            start.elapsed() < Duration::from_secs(120),
+            "hosts do not become Ready"
+        );
+        // Asking all the time would take what is measured from the operator.
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+    Ok(Created {
+        exist,
+        ready: start.elapsed(),
+    })
+}
+
+/// The operator's peak of resident memory in MiB.
+pub async fn memory(stack: &Stack) -> Result<f64> {
+    let pid = stack.operator.pid().await?;
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let kib: f64 = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .and_then(|rest| rest.trim().strip_suffix(" kB")?.trim().parse().ok())
+        .context("no VmHWM")?;
+    Ok(kib / 1024.0)
+}

@@ -1,0 +1,23 @@
+//! The controller against a real API server and a real BIND: what a report, a change of a spec, an
+//! outage or a crash makes of DNS and of status.
+
+#![allow(clippy::unwrap_used, reason = "clippy does not count helpers as tests")]
+
+mod adoption;
+mod claims;
+mod concurrent_writers;
+mod conditions;
+mod crashes;
+mod credentials;
+mod deletion;
+mod events;
+mod foreign_records;
+mod live_host;
+mod lost_replies;
+mod malformed_objects;
+mod outages;
+mod publishing;
+mod recreated_hosts;
+mod restarted_stack;
+mod write_counts;
+mod zone_records;

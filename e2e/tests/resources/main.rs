@@ -1,0 +1,13 @@
+//! The resources as administrators and tenants meet them: schema, update keys, consent, access.
+
+#![allow(clippy::unwrap_used, reason = "clippy does not count helpers as tests")]
+
+mod access;
+mod canary;
+mod commands;
+mod consent;
+mod fixture;
+mod host_schema;
+mod schema;
+mod update_keys;
+mod zone_schema;

@@ -1,0 +1,286 @@
+//! Which DynamicZones the API server takes, and what it says of the others.
+
+use dynhost_crds::zone::DynamicZone;
+use dynhost_e2e::Stack;
+use kube::{
+    Api,
+    api::{Patch, PatchParams, PostParams},
+};
+use serde_json::{Map, Value, json};
+
+use crate::schema::{Schema, name_of};
+
+#[tokio::test]
+async fn domains_are_ldh_names_of_at_most_243_octets() {
+    let schema = Schema::of_zones().await;
+    let field = "spec.domain";
+    for valid in ["org".to_owned(), "dyn.Example.org".to_owned(), name_of(243)] {
+        schema.accepts(field, valid.into()).await;
+    }
+    let malformed = "spec.domain in body should match";
+    for invalid in ["dyn.example.org.", ".", "*.example.org", "_dyn.example.org", "a..b"] {
+        schema.refuses(field, invalid.into(), malformed).await;
+    }
+    let long = "Too long: may not be more than 243 bytes";
+    schema.refuses(field, name_of(244).into(), long).await;
+    schema.refuses(field, "".into(), malformed).await;
+    schema.refuses(field, Value::Null, "Required value").await;
+}
+
+#[tokio::test]
+async fn servers_are_names_or_addresses_with_or_without_port() {
+    let schema = Schema::of_zones().await;
+    let field = "spec.rfc2136.servers";
+    for valid in [
+        "bind",
+        "ns1.example.org",
+        "ns1.example.org.",
+        "ns1.example.org:53",
+        "ns1.example.org:65535",
+        "192.0.2.1",
+        "192.0.2.1:1",
+        "2001:db8::1",
+        "::1",
+        "2001:db8::192.0.2.1",
+        "[2001:db8::1]",
+        "[2001:db8::1]:5353",
+    ] {
+        schema.accepts(field, json!([valid])).await;
+    }
+    for invalid in [
+        "dns://ns1.example.org",
+        "ns1.example.org:",
+        "ns1.example.org:0",
+        "ns1.example.org:65536",
+        "ns1.example.org:99999",
+        "ns1.example.org:053",
+        "ns1.example.org:dns",
+        "-ns1.example.org",
+        "ns1 .example.org",
+        "[2001:db8::1]:0",
+        "[2001:db8::1",
+        "2001:db8::1]:53",
+        "[ns1.example.org]",
+        "fe80::1%eth0",
+        ":53",
+    ] {
+        let why = "spec.rfc2136.servers[0] in body should match";
+        schema.refuses(field, json!([invalid]), why).await;
+    }
+    schema.accepts(field, json!(vec!["ns1"; 8])).await;
+    let many = "must have at most 8 items";
+    schema.refuses(field, json!(vec!["ns1"; 9]), many).await;
+    let none = "should have at least 1 items";
+    schema.refuses(field, json!([]), none).await;
+    schema.refuses(field, json!([""]), "servers[0]").await;
+    let long = "a".repeat(263);
+    schema.refuses(field, json!([long]), "Too long").await;
+}
+
+#[tokio::test]
+async fn exactly_one_provider_must_be_set() {
+    let schema = Schema::of_zones().await;
+    let why = "exactly one provider must be set: rfc2136";
+    schema.refuses("spec.rfc2136", Value::Null, why).await;
+    schema.refuses("spec.webhook", json!({}), "unknown field \"spec.webhook\"").await;
+}
+
+#[tokio::test]
+async fn a_selector_goes_with_from_selector_and_only_with_it() {
+    let schema = Schema::of_zones().await;
+    let field = "spec.allowedHosts.namespaces";
+    for valid in [
+        json!({}),
+        json!({"from": "Same"}),
+        json!({"from": "All"}),
+        json!({"from": "Selector", "selector": {}}),
+        json!({"from": "Selector", "selector": {"matchLabels": {"team": "red"}}}),
+        selector("In", json!(["red"])),
+        selector("NotIn", json!(["red", ""])),
+        selector("Exists", Value::Null),
+        selector("DoesNotExist", json!([])),
+    ] {
+        schema.accepts(field, valid).await;
+    }
+    let consent = "selector goes with from: Selector, and only with it";
+    let values = "values go with the operators In and NotIn, and only with them";
+    for (invalid, why) in [
+        (json!({"from": "Selector"}), consent),
+        (json!({"from": "Same", "selector": {}}), consent),
+        (json!({"from": "All", "selector": {}}), consent),
+        (json!({"selector": {}}), consent),
+        (json!({"from": "Some"}), "supported values: \"Same\", \"Selector\", \"All\""),
+        (selector("In", Value::Null), values),
+        (selector("In", json!([])), values),
+        (selector("NotIn", json!([])), values),
+        (selector("Exists", json!(["red"])), values),
+        (selector("DoesNotExist", json!(["red"])), values),
+        (selector("Gt", json!(["1"])), "Unsupported value: \"Gt\""),
+        (selector("In", json!(vec!["red"; 17])), "must have at most 16 items"),
+        (selector("In", json!(["a".repeat(64)])), "Too long"),
+    ] {
+        schema.refuses(field, invalid, why).await;
+    }
+}
+
+/// A consent with one requirement.
+fn selector(operator: &str, values: Value) -> Value {
+    let mut requirement = json!({"key": "team", "operator": operator});
+    if !values.is_null() {
+        requirement["values"] = values;
+    }
+    json!({"from": "Selector", "selector": {"matchExpressions": [requirement]}})
+}
+
+#[tokio::test]
+async fn every_other_field_of_a_zone_is_bounded() {
+    let schema = Schema::of_zones().await;
+    let labels = |count: usize| -> Value {
+        let labels = (0..count).map(|n| (format!("l{n}"), "v".into()));
+        json!({"from": "Selector", "selector": {"matchLabels": labels.collect::<Map<_, _>>()}})
+    };
+    for (field, value) in [
+        ("spec.ttl", 1.into()),
+        ("spec.ttl", 86400.into()),
+        ("spec.rfc2136.tsig.algorithm", "hmac-sha1".into()),
+        ("spec.rfc2136.tsig.algorithm", "hmac-sha256".into()),
+        ("spec.rfc2136.tsig.algorithm", "hmac-sha384".into()),
+        ("spec.rfc2136.tsig.algorithm", "hmac-sha512".into()),
+        ("spec.rfc2136.tsig.keyName", "dyn_key.example.org.".into()),
+        ("spec.rfc2136.tsig.secretRef.name", "a".repeat(253).into()),
+        ("spec.rfc2136.tsig.secretRef.key", "tsig.KEY_1".into()),
+        ("spec.ownership.id", "a".into()),
+        ("spec.ownership.id", "My.home-cluster_1".into()),
+        ("spec.ownership.id", "a".repeat(64).into()),
+        ("spec.allowedHosts.namespaces", labels(16)),
+    ] {
+        schema.accepts(field, value).await;
+    }
+    for (field, value, why) in [
+        ("spec", Value::Null, "spec: Required value"),
+        ("spec.ttl", 0.into(), "greater than or equal to 1"),
+        ("spec.ttl", 86401.into(), "less than or equal to 86400"),
+        ("spec.rfc2136.servers", Value::Null, "servers: Required value"),
+        ("spec.rfc2136.tsig", Value::Null, "tsig: Required value"),
+        ("spec.rfc2136.tsig.algorithm", "hmac-md5".into(), "Unsupported value: \"hmac-md5\""),
+        ("spec.rfc2136.tsig.algorithm", "HMAC-SHA256".into(), "Unsupported value"),
+        ("spec.rfc2136.tsig.keyName", Value::Null, "Required value"),
+        ("spec.rfc2136.tsig.keyName", "dyn key".into(), "should match"),
+        ("spec.rfc2136.tsig.keyName", name_of(255).into(), "Too long"),
+        ("spec.rfc2136.tsig.secretRef", Value::Null, "Required value"),
+        ("spec.rfc2136.tsig.secretRef.name", "dns/tsig".into(), "should match"),
+        ("spec.rfc2136.tsig.secretRef.name", "a".repeat(254).into(), "Too long"),
+        ("spec.rfc2136.tsig.secretRef.key", "a/b".into(), "should match"),
+        ("spec.rfc2136.tsig.secretRef.key", "".into(), "at least 1 chars long"),
+        ("spec.rfc2136.tsig.secretRef.namespace", "dns".into(), "unknown field"),
+        ("spec.ownership.id", "".into(), "at least 1 chars long"),
+        ("spec.ownership.id", "my cluster".into(), "should match"),
+        ("spec.ownership.id", "home-".into(), "should match"),
+        ("spec.ownership.id", "a".repeat(65).into(), "Too long"),
+        ("spec.allowedHosts.namespaces", labels(17), "must have at most 16 items"),
+        ("spec.allowedHosts.names", json!([]), "unknown field"),
+        ("spec.ownership.mode", "None".into(), "unknown field"),
+    ] {
+        schema.refuses(field, value, why).await;
+    }
+}
+
+#[tokio::test]
+async fn a_zone_has_defaults() {
+    let schema = Schema::of_zones().await;
+    let minimal = schema.with("spec.ttl", Value::Null);
+    let created = schema.create(&minimal).await.unwrap();
+    let expected = json!({
+        "domain": "dyn.example.org",
+        "ttl": 60,
+        "rfc2136": {
+            "servers": ["ns1.example.org:53"],
+            "tsig": {
+                "keyName": "dyn-key",
+                "algorithm": "hmac-sha256",
+                "secretRef": {"name": "dyn-tsig", "key": "secret"},
+            },
+        },
+        "allowedHosts": {"namespaces": {"from": "Same"}},
+        "ownership": {},
+    });
+    assert_eq!(created["spec"], expected);
+}
+
+#[tokio::test]
+async fn the_domain_of_a_zone_never_changes_and_the_rest_may() {
+    let zones = stored(json!({
+        "domain": "dyn.example.org",
+        "rfc2136": {
+            "servers": ["127.0.0.1:1"],
+            "tsig": {"keyName": "dyn-key", "secretRef": {"name": "none"}},
+        },
+    }))
+    .await;
+    let tsig = |change: Value| json!({"rfc2136": {"tsig": change}});
+    for (change, refusal) in [
+        (json!({"domain": "other.example.org"}), "domain is immutable"),
+        (json!({"rfc2136": null}), "exactly one provider must be set"),
+        (json!({"ttl": 30}), ""),
+        (json!({"rfc2136": {"servers": ["127.0.0.1:2"]}}), ""),
+        (tsig(json!({"keyName": "other"})), ""),
+        (tsig(json!({"algorithm": "hmac-sha512"})), ""),
+        (tsig(json!({"secretRef": {"name": "other"}})), ""),
+        (json!({"allowedHosts": {"namespaces": {"from": "All"}}}), ""),
+        (json!({"ownership": {"id": "home"}}), ""),
+    ] {
+        let patch = json!({"spec": change});
+        let params = PatchParams::default();
+        let patched = zones.patch("one", &params, &Patch::Merge(&patch)).await;
+        let said = patched.err().map(|error| error.to_string());
+        let said = said.unwrap_or_default();
+        assert_eq!(said.is_empty(), refusal.is_empty(), "{patch}: {said}");
+        assert!(said.contains(refusal), "{patch}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn a_zone_with_everything_at_its_bound_is_accepted() {
+    let server = format!("a{}:65535", "b".repeat(252));
+    let labels = (0..16).map(|n| (format!("{n:0317}"), "v".repeat(63).into()));
+    let requirement = |n: usize| {
+        json!({
+            "key": format!("{n:0317}"),
+            "operator": "In",
+            "values": vec!["v".repeat(63); 16],
+        })
+    };
+    let zones = stored(json!({
+        "domain": name_of(243),
+        "ttl": 86400,
+        "rfc2136": {
+            "servers": vec![server; 8],
+            "tsig": {
+                "keyName": name_of(254),
+                "algorithm": "hmac-sha512",
+                "secretRef": {"name": "a".repeat(253), "key": "k".repeat(253)},
+            },
+        },
+        "allowedHosts": {"namespaces": {"from": "Selector", "selector": {
+            "matchLabels": labels.collect::<Map<_, _>>(),
+            "matchExpressions": (0..16).map(requirement).collect::<Vec<_>>(),
+        }}},
+        "ownership": {"id": "o".repeat(64)},
+    }))
+    .await;
+    let status = json!({"observedGeneration": i64::MAX, "hosts": i32::MAX});
+    let params = PatchParams::default().dry_run();
+    let patch = Patch::Merge(json!({"status": status}));
+    zones.patch_status("one", &params, &patch).await.unwrap();
+}
+
+/// A zone of this spec, named `one`, in a namespace of its own.
+async fn stored(spec: Value) -> Api<DynamicZone> {
+    let stack = Stack::shared().await.unwrap();
+    let namespace = stack.control_plane.namespace("schema").await.unwrap();
+    let zones = Api::namespaced(stack.client().await.unwrap(), &namespace);
+    let zone = json!({"metadata": {"name": "one"}, "spec": spec});
+    let zone: DynamicZone = serde_json::from_value(zone).unwrap();
+    zones.create(&PostParams::default(), &zone).await.unwrap();
+    zones
+}
