@@ -13,6 +13,7 @@
 pub mod admin;
 pub mod admission;
 pub mod config;
+pub mod deadline;
 pub mod endpoint;
 pub mod index;
 pub mod metrics;

@@ -154,6 +154,22 @@ async fn a_frozen_server_leaves_the_outcome_unknown() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_connection_that_lost_a_reply_is_not_used_again() -> Result<()> {
+    let zone = Zone::start(&[]).await?;
+    let server = ScriptedServer::start(zone.bind.address(), |request, reply| match request {
+        0 => Act::Send(Vec::new()),
+        _ => Act::Send(frame(&reply)),
+    })
+    .await?;
+    let provider = zone.provider_at(&[server.address])?;
+    let outcome = apply(&provider, first_write("198.51.100.7")).await;
+    assert!(is_unknown(&outcome), "{outcome:?}");
+    apply(&provider, replacement("198.51.100.8", 2)).await?;
+    assert_eq!(server.opened(), 2);
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_hostile_reply_leaves_the_outcome_unknown() -> Result<()> {
     async fn check(what: &str, script: Script) -> Result<()> {
         let zone = Zone::start(&[]).await?;

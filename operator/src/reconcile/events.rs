@@ -13,6 +13,7 @@ use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use crate::deadline::{CALL, within};
 use crate::index::host::{CompactCondition, Host};
 use crate::index::object::Meta;
 use crate::index::zone::Zone;
@@ -122,7 +123,7 @@ impl Events {
 pub async fn send(client: kube::Client, mut queue: EventQueue) {
     let recorder = Recorder::new(client, Reporter::from(CONTROLLER_FIELD_MANAGER));
     while let Some((event, about)) = queue.recv().await {
-        if let Err(error) = recorder.publish(&event, &about).await {
+        if let Err(error) = within(CALL, recorder.publish(&event, &about)).await {
             tracing::debug!(%error, reason = event.reason, "event not sent");
         }
     }

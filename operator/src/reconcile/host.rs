@@ -13,6 +13,7 @@ use super::problem::Problem;
 use super::status::{Outcome, Verdict};
 use super::{Controller, Next};
 use crate::admission::Refusal;
+use crate::deadline::{CALL, within};
 use crate::index::host::{Host, HostSpec, PublishedState};
 use crate::index::object::ObjectKey;
 use crate::index::zone::Zone;
@@ -42,7 +43,7 @@ impl Controller {
                 (host, outcome, Next::Idle)
             }
             Look::Admitted(spec, zone) => {
-                let key = match self.claim(&host, &spec).await {
+                let key = match within(CALL, self.claim(&host, &spec)).await {
                     Ok(verdict) => verdict,
                     Err(error) => {
                         tracing::warn!(host = %host.meta.key, %error, "host not claimed");
@@ -185,9 +186,8 @@ impl Controller {
             let note = format!("the host was let go, and its records may still be in DNS: {problem}");
             self.events.records_left(host, note);
         }
-        let removed =
-            finalizer::remove::<DynamicHost>(&self.client, &host.meta, HOST_FINALIZER).await;
-        match removed {
+        let removed = finalizer::remove::<DynamicHost>(&self.client, &host.meta, HOST_FINALIZER);
+        match within(CALL, removed).await {
             Ok(_) => Next::Idle,
             Err(error) => {
                 tracing::warn!(host = %host.meta.key, %error, "finalizer not removed");

@@ -15,6 +15,7 @@ use super::Controller;
 use super::problem::Problem;
 use super::zone::ZoneAccess;
 use crate::admission::Admitted;
+use crate::deadline::{CALL, within};
 use crate::index::host::{Host, PublishedState};
 use crate::index::zone::Zone;
 use crate::provider::ApplyError;
@@ -100,7 +101,8 @@ impl Controller {
         let key = &host.meta.key;
         let api: Api<DeserializeGuard<DynamicHost>> =
             Api::namespaced(self.client.clone(), &key.namespace);
-        let object = api.get_opt(&key.name).await.map_err(|error| Problem::Unavailable {
+        let object = within(CALL, api.get_opt(&key.name)).await;
+        let object = object.map_err(|error| Problem::Unavailable {
             detail: format!("the API server did not tell the host's addresses: {error}"),
             retry_after: None,
         })?;

@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::events::Events;
+use crate::deadline::{CALL, within};
 use crate::index::Index;
 use crate::index::host::{CompactCondition, Host, PublishedState};
 use crate::index::object::ObjectKey;
@@ -131,9 +132,6 @@ const IN_FLIGHT: usize = 4;
 /// How long status writes wait for endpoint patches at most.
 const HOLD_BACK: Duration = Duration::from_secs(5);
 
-/// A status write has failed when it took longer.
-const DEADLINE: Duration = Duration::from_secs(10);
-
 /// Pause before a failed write is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -223,21 +221,20 @@ impl StatusWriter {
         self.metrics.count_api_write("host_status");
         let patch = Patch::Merge(&patch);
         let written = api.patch_status(&key.name, &params, &patch);
-        match tokio::time::timeout(DEADLINE, written).await {
-            Ok(Ok(object)) => {
+        match within(CALL, written).await {
+            Ok(object) => {
                 self.events.host_conditions_changed(&host, &conditions);
                 if let Some(host) = Host::from_object(&object) {
                     self.index.apply_host_reply(host);
                 }
                 (key, None)
             }
-            Ok(Err(kube::Error::Api(status))) if status.code == 404 => (key, None),
-            Ok(Err(error)) => {
+            Err(kube::Error::Api(status)) if status.code == 404 => (key, None),
+            Err(error) => {
                 tracing::warn!(host = %key, %error, "status not written");
                 tokio::time::sleep(RETRY).await;
                 (key, Some(outcome))
             }
-            Err(_) => (key, Some(outcome)),
         }
     }
 }

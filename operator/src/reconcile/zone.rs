@@ -18,6 +18,7 @@ use super::finalizer;
 use super::problem::Problem;
 use super::status::{Verdict, set_conditions};
 use super::{Controller, Next};
+use crate::deadline::{CALL, within};
 use crate::index::host::CompactCondition;
 use crate::index::object::ObjectKey;
 use crate::index::zone::Zone;
@@ -146,8 +147,7 @@ fn key_source(client: kube::Client, namespace: &str, spec: &Rfc2136Spec) -> KeyS
         let (api, tsig) = (api.clone(), tsig.clone());
         Box::pin(async move {
             let reference = &tsig.secret_ref;
-            let secret = api
-                .get_opt(&reference.name)
+            let secret = within(CALL, api.get_opt(&reference.name))
                 .await
                 .map_err(|e| KeyError::Unavailable(e.to_string()))?;
             let data = secret.and_then(|secret| secret.data);
@@ -181,7 +181,7 @@ impl Controller {
             return Next::Idle;
         };
         let hosts = self.count_hosts(key);
-        if let Err(error) = self.keep_zone_finalizer(&zone, &hosts).await {
+        if let Err(error) = within(CALL, self.keep_zone_finalizer(&zone, &hosts)).await {
             tracing::warn!(zone = %key, %error, "finalizer not written");
             return Next::After(Duration::from_secs(1));
         }
@@ -211,7 +211,7 @@ impl Controller {
         let former = &zone.conditions;
         let conditions =
             set_conditions(verdicts, zone.meta.generation, former, Timestamp::now());
-        match self.write_zone_status(&zone, &hosts, &conditions).await {
+        match within(CALL, self.write_zone_status(&zone, &hosts, &conditions)).await {
             Ok(()) => next,
             Err(error) => {
                 tracing::warn!(zone = %key, %error, "status not written");

@@ -27,7 +27,7 @@ pub struct HostChange {
     pub ipv4: RrsetChange<Ipv4Addr>,
     /// The AAAA RRset.
     pub ipv6: RrsetChange<Ipv6Addr>,
-    /// The marker to write in the same message; `None` removes it (with the last RRset).
+    /// The marker to write in the same message; `None` removes it, which goes with the last RRset of ours.
     pub marker: Option<Marker>,
     /// What must hold in DNS for the message to be applied.
     pub basis: Basis,
@@ -38,8 +38,7 @@ pub struct HostChange {
 /// Whatever the basis, a message that adds A or AAAA also requires that no CNAME is at the name,
 /// because a server silently ignores an address beside a CNAME (RFC 2136 section 3.4.2.2), and one
 /// that adds a marker where none was requires the same at the marker's name; [`Basis::Adopt`]
-/// deletes both CNAMEs first instead. A message that removes the marker requires that the families
-/// it keeps are absent.
+/// deletes both CNAMEs first instead.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Basis {
     /// First write: marker, A, AAAA and CNAME are absent.

@@ -146,15 +146,6 @@ impl<'a> HostRrsets<'a> {
         if change.marker.is_some() && !matches!(change.basis, Basis::Marker(_)) {
             prerequisites.push(rrset_is_absent(marker, RecordType::CNAME));
         }
-        // The marker goes with the last RRset, never before it.
-        if change.marker.is_none() {
-            if change.ipv4 == RrsetChange::Keep {
-                prerequisites.push(rrset_is_absent(name, RecordType::A));
-            }
-            if change.ipv6 == RrsetChange::Keep {
-                prerequisites.push(rrset_is_absent(name, RecordType::AAAA));
-            }
-        }
         prerequisites
     }
 
@@ -368,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn the_marker_is_removed_only_with_the_last_rrset() {
+    fn the_marker_is_removed_with_our_last_rrset_and_leaves_what_was_put_beside() {
         check(
             (Remove, Remove, None, Basis::Marker(marker(1))),
             &["_dynhost.@ 0 IN TXT 1"],
@@ -376,13 +367,8 @@ mod tests {
         );
         check(
             (Remove, Keep, None, Basis::Marker(marker(1))),
-            &["_dynhost.@ 0 IN TXT 1", "@ 0 NONE AAAA"],
+            &["_dynhost.@ 0 IN TXT 1"],
             &["@ 0 ANY A", "_dynhost.@ 0 ANY TXT"],
-        );
-        check(
-            (Keep, Keep, None, Basis::Marker(marker(1))),
-            &["_dynhost.@ 0 IN TXT 1", "@ 0 NONE A", "@ 0 NONE AAAA"],
-            &["_dynhost.@ 0 ANY TXT"],
         );
     }
 
