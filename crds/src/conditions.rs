@@ -152,6 +152,10 @@ mod tests {
         let sentences: std::collections::HashSet<_> =
             Reason::ALL.iter().map(|r| r.sentence()).collect();
         assert_eq!(sentences.len(), Reason::ALL.len());
-        assert!(sentences.iter().all(|s| s.ends_with('.') || s.contains(';')));
+        assert!(
+            sentences
+                .iter()
+                .all(|s| s.ends_with('.') || s.contains(';'))
+        );
     }
 }

@@ -60,7 +60,7 @@ pub struct DynamicHostSpec {
 
     /// TTL of the host's records in seconds. Default: the zone's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 86400))]
+    #[schemars(range(min = 1, max = 86400), extend("format" = "int32"))]
     pub ttl: Option<u32>,
 
     /// Which address families are published. Default: both.
@@ -95,7 +95,10 @@ fn default_families() -> Vec<IpFamily> {
 #[serde(rename_all = "camelCase")]
 pub struct ZoneRef {
     /// The DynamicZone's name.
-    #[schemars(length(min = 1, max = 253), pattern(r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    #[schemars(
+        length(min = 1, max = 253),
+        pattern(r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
+    )]
     pub name: String,
 
     /// The DynamicZone's namespace. Default: the host's own.
@@ -130,7 +133,10 @@ pub struct Auth {
     /// The Secret, in the host's namespace, that holds the update key. It is generated where it is
     /// missing. Hosts may share one. Default: the host's name with `-update-key` behind it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253), pattern(r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    #[schemars(
+        length(min = 1, max = 253),
+        pattern(r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
+    )]
     pub secret_name: Option<String>,
 }
 
@@ -278,6 +284,7 @@ pub struct PublishedRrset {
     pub rtype: String,
 
     /// TTL in seconds.
+    #[schemars(extend("format" = "int32"))]
     pub ttl: u32,
 
     /// The RRset's data, in presentation form.

@@ -4,6 +4,8 @@
 
 // KubeSchema repeats each struct, with its `pub`, inside a function body.
 #![allow(unreachable_pub)]
+// Every printer column has the same attributes.
+#![allow(clippy::duplicated_attributes)]
 
 pub mod conditions;
 pub mod host;

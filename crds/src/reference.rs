@@ -89,7 +89,10 @@ mod tests {
 
     #[test]
     fn the_committed_pages_are_current() {
-        for (file, page) in [("conditions.md", conditions()), ("fields.md", fields().unwrap())] {
+        for (file, page) in [
+            ("conditions.md", conditions()),
+            ("fields.md", fields().unwrap()),
+        ] {
             let path = format!("{}/../docs/reference/{file}", env!("CARGO_MANIFEST_DIR"));
             let committed = std::fs::read_to_string(path).unwrap_or_default();
             let how = "write it with `dynhost reference --into docs/reference`";

@@ -47,7 +47,7 @@ pub struct DynamicZoneSpec {
 
     /// TTL in seconds of the records of hosts that set none themselves.
     #[serde(default = "default_ttl")]
-    #[schemars(range(min = 1, max = 86400))]
+    #[schemars(range(min = 1, max = 86400), extend("format" = "int32"))]
     pub ttl: u32,
 
     /// Write by DNS UPDATE (RFC 2136) over TCP, signed with TSIG (RFC 8945).
@@ -74,6 +74,7 @@ pub struct Rfc2136 {
     /// Names or addresses of the zone's primary, with or without `:port` (default 53; an IPv6
     /// address with a port is bracketed). Tried in order.
     #[schemars(length(min = 1, max = 8), inner(length(min = 1, max = 262), pattern(r"^(\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?|[0-9A-Fa-f]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f.]*|[A-Za-z0-9]([-A-Za-z0-9.]{0,252})(:[0-9]{1,5})?)$")))]
+    #[x_kube(validation = Rule::new("self.all(s, !s.matches('(^[^:]*|]):[0-9]+$') || (int(s.substring(s.lastIndexOf(':') + 1)) >= 1 && int(s.substring(s.lastIndexOf(':') + 1)) <= 65535))").message("a server's port is a number from 1 to 65535"))]
     pub servers: Vec<String>,
 
     /// The key that signs every message.
@@ -118,7 +119,10 @@ pub enum TsigAlgorithm {
 #[serde(rename_all = "camelCase")]
 pub struct SecretKeyRef {
     /// The Secret's name.
-    #[schemars(length(min = 1, max = 253), pattern(r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    #[schemars(
+        length(min = 1, max = 253),
+        pattern(r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
+    )]
     pub name: String,
 
     /// The key in the Secret's data.
@@ -172,6 +176,7 @@ pub struct NamespaceSelector {
     /// Labels that must be there with exactly these values.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 16), schema_with = "label_map")]
+    #[x_kube(validation = Rule::new("self.all(key, size(key) <= 317)").message("a label's key has at most 317 characters"))]
     pub match_labels: BTreeMap<String, String>,
 
     /// Requirements on single labels.
@@ -222,7 +227,10 @@ pub struct Ownership {
     /// The owner written into every marker. Default: the zone's UID. Set it, so that a cluster
     /// rebuilt from manifests still knows its records.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 64), pattern(r"^[A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?$"))]
+    #[schemars(
+        length(min = 1, max = 64),
+        pattern(r"^[A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?$")
+    )]
     pub id: Option<String>,
 }
 
@@ -236,6 +244,7 @@ pub struct DynamicZoneStatus {
 
     /// How many hosts the zone admits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "int32"))]
     pub hosts: Option<u32>,
 
     /// Accepted and Ready.

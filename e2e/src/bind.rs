@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use hickory_net::proto::{op::ResponseCode, rr::RecordType};
 use serde_json::Value;
 use tokio::{io::AsyncWriteExt, sync::Mutex};
@@ -96,7 +96,15 @@ impl Bind {
         let transfer_key = TsigKey::generate(TsigAlgorithm::HmacSha256)?;
         let named = debian_program("named").await?;
         // Where AppArmor confines /usr/sbin/named, it may not read a temporary folder; a copy may.
-        fs::copy(named, folder.join("named")).context("copying named")?;
+        // By a process of its own: children that other threads fork meanwhile would inherit the
+        // file, open for writing, and until they execute nobody else could execute it.
+        let copied = tokio::process::Command::new("cp")
+            .arg(named)
+            .arg(folder.join("named"))
+            .status()
+            .await
+            .context("copying named")?;
+        ensure!(copied.success(), "copying named: {copied}");
         fs::write(
             folder.join("named.conf"),
             named_conf::render_options(ports, &rndc),

@@ -167,7 +167,8 @@ impl ControlPlane {
         }
     }
 
-    /// Starts the controller manager's garbage collector and namespace controller.
+    /// Starts the controller manager's garbage collector, and its controllers of namespaces and of
+    /// aggregated roles.
     ///
     /// Custom resources must be installed before: the garbage collector looks for new kinds every
     /// 30 s only.

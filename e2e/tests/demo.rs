@@ -1,5 +1,8 @@
 //! `cargo demo` leaves nothing behind, however it ends.
 
+// Helpers of tests are tests, too: where they cannot go on, the test fails.
+#![allow(clippy::unwrap_used)]
+
 use std::{
     collections::BTreeMap,
     fs,

@@ -1,5 +1,8 @@
 //! Every example is accepted, and every `examples/invalid/` refused, by the real API server.
 
+// Helpers of tests are tests, too: where they cannot go on, the test fails.
+#![allow(clippy::unwrap_used)]
+
 use std::{fs, path::PathBuf};
 
 use dynhost_e2e::{ControlPlane, stack::install};

@@ -1,5 +1,8 @@
 //! The harness itself: its servers start, answer, and leave nothing behind.
 
+// Helpers of tests are tests, too: where they cannot go on, the test fails.
+#![allow(clippy::unwrap_used)]
+
 use std::{path::Path, time::Duration};
 
 use dynhost_e2e::{

@@ -33,7 +33,10 @@ pub fn router(admin: Admin) -> Router {
 async fn ready(State(admin): State<Admin>) -> (StatusCode, &'static str) {
     match admin.freshness.is_synced() {
         true => (StatusCode::OK, "ok\n"),
-        false => (StatusCode::SERVICE_UNAVAILABLE, "the objects are not listed yet\n"),
+        false => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the objects are not listed yet\n",
+        ),
     }
 }
 

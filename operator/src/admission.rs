@@ -64,7 +64,10 @@ pub fn admit<'a>(
     zone: Option<&'a Zone>,
     labels: Option<&Labels>,
 ) -> Result<Admitted<'a>, Refusal> {
-    let spec = host.spec.as_ref().map_err(|e| Refusal::Invalid(e.clone()))?;
+    let spec = host
+        .spec
+        .as_ref()
+        .map_err(|e| Refusal::Invalid(e.clone()))?;
     let zone = zone.ok_or(Refusal::ZoneNotFound)?;
     let zone_spec = zone.spec.as_ref().map_err(|_| Refusal::ZoneNotFound)?;
     match admits(

@@ -8,7 +8,7 @@
 //! * [`reconcile`] IO around a pure middle: from stored objects to DNS, conditions and Events.
 //! * [`provider`] IO: the name servers that hold a zone.
 //! * [`index`]: what the watches know, shared by endpoint and controller.
-//! * [`run`]: wires and spawns all of it; nothing else spawns.
+//! * [`run`]: wires and spawns all that lives as long as the process.
 
 pub mod admin;
 pub mod admission;

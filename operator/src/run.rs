@@ -11,7 +11,6 @@ use dynhost_crds::zone::DynamicZone;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::Api;
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::core::DeserializeGuard;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch as state};
@@ -24,6 +23,7 @@ use crate::endpoint::{self, Endpoint};
 use crate::index::Index;
 use crate::index::host::Host;
 use crate::index::key::UpdateKey;
+use crate::index::stored::Stored;
 use crate::index::zone::Zone;
 use crate::metrics::Metrics;
 use crate::reconcile::Controller;
@@ -32,7 +32,7 @@ use crate::reconcile::status::StatusWriter;
 use crate::watch::{Freshness, Told, watch};
 
 /// How long requests under way and status writes may take once the process is told to end.
-const GRACE: Duration = Duration::from_secs(8);
+const GRACE: Duration = Duration::from_secs(10);
 
 /// Runs the operator until SIGTERM or SIGINT, or until a part of it fails.
 pub fn run(options: RunOptions) -> anyhow::Result<()> {
@@ -161,7 +161,7 @@ fn spawn_watches(
     freshness: &Arc<Freshness>,
 ) {
     let (i, f) = (index.clone(), freshness.clone());
-    let hosts: Api<DeserializeGuard<DynamicHost>> = Api::all(client.clone());
+    let hosts: Api<Stored<DynamicHost>> = Api::all(client.clone());
     tasks.spawn(async move {
         watch(hosts, None, &f.hosts, |told| match told {
             Told::Object(host) => on_some(Host::new(&host), |host| i.apply_host(host)),
@@ -171,7 +171,7 @@ fn spawn_watches(
         .await;
     });
     let (i, f) = (index.clone(), freshness.clone());
-    let zones: Api<DeserializeGuard<DynamicZone>> = Api::all(client.clone());
+    let zones: Api<Stored<DynamicZone>> = Api::all(client.clone());
     tasks.spawn(async move {
         watch(zones, None, &f.zones, |told| match told {
             Told::Object(zone) => on_some(Zone::new(&zone), |zone| i.apply_zone(zone)),
@@ -197,7 +197,9 @@ fn spawn_watches(
         watch(namespaces, None, &f.namespaces, |told| match told {
             Told::Object(namespace) => {
                 let labels = namespace.metadata.labels.unwrap_or_default();
-                on_some(namespace.metadata.name, |name| i.apply_namespace(&name, labels));
+                on_some(namespace.metadata.name, |name| {
+                    i.apply_namespace(&name, labels)
+                });
             }
             Told::Gone(key) => i.remove_namespace(&key.name),
             Told::Listed(keys) => i.retain_namespaces(&keys),

@@ -242,7 +242,10 @@ where
                 tell(Told::Gone(key));
             }
             WatchEvent::Bookmark(bookmark) => {
-                if bookmark.metadata.annotations.contains_key(INITIAL_EVENTS_END)
+                if bookmark
+                    .metadata
+                    .annotations
+                    .contains_key(INITIAL_EVENTS_END)
                     && let Some(listed) = listed.take()
                 {
                     tell(Told::Listed(listed));

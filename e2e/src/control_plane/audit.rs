@@ -99,9 +99,8 @@ struct LoggedUser {
     username: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-#[derive(Default)]
 struct LoggedObject {
     api_group: String,
     resource: String,

@@ -11,6 +11,13 @@ use anyhow::Result;
 
 use crate::free_port;
 
+/// What the tests need of the controller manager.
+const CONTROLLERS: [&str; 3] = [
+    "clusterrole-aggregation-controller",
+    "garbage-collector-controller",
+    "namespace-controller",
+];
+
 /// One control plane's folder and ports.
 #[derive(Debug)]
 pub(super) struct Layout {
@@ -116,7 +123,7 @@ impl Layout {
     pub(super) fn controller_manager(&self, binary: &Path) -> Result<Command> {
         let mut command = Command::new(binary);
         command
-            .arg("--controllers=garbage-collector-controller,namespace-controller")
+            .arg(flag("controllers", CONTROLLERS.join(",")))
             .arg("--leader-elect=false")
             .arg("--bind-address=127.0.0.1")
             .arg(flag("secure-port", free_port()?.to_string()))

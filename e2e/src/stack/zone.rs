@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use dynhost_crds::{
     conditions::ConditionStatus,
-    host::{DynamicHost, DynamicHostSpec, ZoneRef},
+    host::{DynamicHost, DynamicHostSpec, IpFamily, ZoneRef},
     zone::{
         AllowedHosts, AllowedNamespaces, DynamicZone, DynamicZoneSpec, NamespacesFrom, Ownership,
         Rfc2136, SecretKeyRef, Tsig, TsigAlgorithm as CrdTsigAlgorithm,
@@ -70,10 +70,7 @@ impl Zone {
                     namespace: Some(self.namespace.clone()),
                 },
                 ttl: None,
-                families: vec![
-                    dynhost_crds::host::IpFamily::IPv4,
-                    dynhost_crds::host::IpFamily::IPv6,
-                ],
+                families: vec![IpFamily::IPv4, IpFamily::IPv6],
                 auth: Default::default(),
                 address: Default::default(),
                 deletion_policy: Default::default(),

@@ -9,15 +9,18 @@ use dynhost_crds::{
         Reason,
     },
     host::DynamicHost,
+    zone::NamespacesFrom,
 };
 use dynhost_e2e::{Stack, ZoneOptions, free_port};
 use serde_json::json;
 
 use super::live_host::{LiveHost, verdict};
-use super::zone_records::{await_host_count, await_zone_reason, merge_zone};
+use super::zone_records::{await_host_count, await_zone_reason, merge_zone, records};
 
 fn conditions(host: &DynamicHost) -> &[Condition] {
-    host.status.as_ref().map_or(&[], |status| &status.conditions)
+    host.status
+        .as_ref()
+        .map_or(&[], |status| &status.conditions)
 }
 
 /// Each condition's type, status and reason.
@@ -113,6 +116,35 @@ async fn a_host_that_is_not_admitted_says_why_and_is_admitted_when_that_changes(
 }
 
 #[tokio::test]
+async fn a_host_that_is_no_longer_admitted_keeps_its_records_and_cannot_change_them() -> Result<()>
+{
+    let stack = Stack::shared().await?;
+    let options = ZoneOptions {
+        from: NamespacesFrom::All,
+        ..ZoneOptions::default()
+    };
+    let zone = stack.create_zone(options).await?;
+    let mut host = zone.host("home");
+    host.metadata.namespace = Some(stack.control_plane.namespace("tenant").await?);
+    let host = LiveHost::create(stack, &host).await?;
+    host.report("198.51.100.7").await?;
+    host.await_published(&["A 60 198.51.100.7"]).await?;
+    let before = stack.bind.dump(&zone.apex).await?;
+
+    let consent = json!({"spec": {"allowedHosts": {"namespaces": {"from": "Same"}}}});
+    merge_zone(stack, &zone, consent).await?;
+    host.await_reason(Ready, Reason::NotAllowedByZone).await?;
+    let answer = host.try_report("198.51.100.8").await?;
+    assert_eq!((answer.status, answer.text().as_str()), (404, "nohost"));
+    assert_eq!(stack.bind.dump(&zone.apex).await?, before);
+
+    host.delete().await?;
+    host.await_gone().await?;
+    assert_eq!(records(&stack.bind, &zone).await?, [""; 0]);
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_key_that_cannot_be_used_is_told_and_its_host_recovers_when_it_can() -> Result<()> {
     let stack = Stack::shared().await?;
     let zone = stack.create_zone(ZoneOptions::default()).await?;
@@ -123,7 +155,10 @@ async fn a_key_that_cannot_be_used_is_told_and_its_host_recovers_when_it_can() -
             "stringData": {"token": token},
         });
         let apply = ["apply", "-f", "-"];
-        stack.control_plane.kubectl(&apply, &secret.to_string()).await?;
+        stack
+            .control_plane
+            .kubectl(&apply, &secret.to_string())
+            .await?;
         let host = LiveHost::create_unready(stack, &zone.host(label)).await?;
         let host = host.await_reason(KeyReady, reason).await?;
         let expected = Some((reason.status(), reason.as_str()));
@@ -140,7 +175,15 @@ async fn a_key_that_cannot_be_used_is_told_and_its_host_recovers_when_it_can() -
     check("short", key, "horse", Reason::Invalid).await?;
 
     let longer = r#"{"stringData": {"token": "correct-staple"}}"#;
-    let patch = ["patch", "secret", "short-update-key", "-n", &zone.namespace, "-p", longer];
+    let patch = [
+        "patch",
+        "secret",
+        "short-update-key",
+        "-n",
+        &zone.namespace,
+        "-p",
+        longer,
+    ];
     stack.control_plane.kubectl(&patch, "").await?;
     stack
         .await_reason(&zone.namespace, "short", KeyReady, Reason::Supplied)
@@ -163,11 +206,24 @@ async fn a_zone_counts_its_hosts_and_says_whether_its_provider_answers() -> Resu
 
     // A port on which nothing listens.
     let nowhere = format!("127.0.0.1:{}", free_port()?);
-    merge_zone(stack, &zone, json!({"spec": {"rfc2136": {"servers": [nowhere]}}})).await?;
+    merge_zone(
+        stack,
+        &zone,
+        json!({"spec": {"rfc2136": {"servers": [nowhere]}}}),
+    )
+    .await?;
     let unready = await_zone_reason(stack, &zone, Reason::ProviderUnavailable).await?;
-    assert_eq!((unready.status, unready.observed_generation), (False, Some(2)));
+    assert_eq!(
+        (unready.status, unready.observed_generation),
+        (False, Some(2))
+    );
     let servers = [nowhere, stack.bind.address().to_string()];
-    merge_zone(stack, &zone, json!({"spec": {"rfc2136": {"servers": servers}}})).await?;
+    merge_zone(
+        stack,
+        &zone,
+        json!({"spec": {"rfc2136": {"servers": servers}}}),
+    )
+    .await?;
     let again = await_zone_reason(stack, &zone, Reason::Ready).await?;
     assert_eq!(again.observed_generation, Some(3));
     Ok(())

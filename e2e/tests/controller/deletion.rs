@@ -8,13 +8,14 @@ use dynhost_crds::{
     conditions::{ConditionType, Reason},
     host::DeletionPolicy,
 };
-use dynhost_e2e::{Stack, StackOptions, ZoneOptions, await_condition};
+use dynhost_e2e::{Stack, StackOptions, ZoneOptions, await_condition, stack::LIMIT};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::{Api, ResourceExt, api::DeleteParams};
 use serde_json::json;
 
 use super::events::await_event;
 use super::live_host::LiveHost;
+use super::malformed_objects::store_past_the_schema;
 use super::zone_records::{
     await_zone_gone, await_zone_reason, merge_zone, records, zone_on_own_bind, zones,
 };
@@ -162,8 +163,50 @@ async fn the_finalizers_of_others_survive_ours() -> Result<()> {
     .await?;
     assert_eq!(records(&stack.bind, &zone).await?, [""; 0]);
 
-    host.merge(json!({"metadata": {"finalizers": null}})).await?;
+    host.merge(json!({"metadata": {"finalizers": null}}))
+        .await?;
     host.await_gone().await
+}
+
+#[tokio::test]
+async fn a_host_that_was_never_updated_waits_for_neither_zone_nor_credentials() -> Result<()> {
+    let stack = Stack::shared().await?;
+    let zoneless = stack.create_zone(ZoneOptions::default()).await?;
+    let without_zone = LiveHost::create(stack, &zoneless.host("home")).await?;
+    let keyless = stack.create_zone(ZoneOptions::default()).await?;
+    let without_key = LiveHost::create(stack, &keyless.host("home")).await?;
+
+    zones(stack, &zoneless)
+        .await?
+        .delete(&zoneless.name, &DeleteParams::default())
+        .await?;
+    await_zone_gone(stack, &zoneless).await?;
+    let missing = json!({"spec": {"rfc2136": {"tsig": {"secretRef": {"name": "missing"}}}}});
+    merge_zone(stack, &keyless, missing).await?;
+    await_zone_reason(stack, &keyless, Reason::CredentialsRejected).await?;
+
+    for host in [&without_zone, &without_key] {
+        host.delete().await?;
+        host.await_gone().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn another_familys_record_that_a_stranger_put_beside_ours_stays() -> Result<()> {
+    let stack = Stack::shared().await?;
+    let zone = stack.create_zone(ZoneOptions::default()).await?;
+    let host = LiveHost::create_published(stack, &zone, "home", "198.51.100.7").await?;
+    let add = format!("update add {} 300 AAAA 2001:db8:bad::1", host.hostname);
+    stack.bind.nsupdate(&zone.apex, &zone.key, &add).await?;
+
+    host.delete().await?;
+    host.await_gone().await?;
+    assert_eq!(
+        records(&stack.bind, &zone).await?,
+        ["home 300 AAAA 2001:db8:bad::1"]
+    );
+    Ok(())
 }
 
 /// The operator lets a host go after a minute, at its next attempt.
@@ -171,7 +214,7 @@ const LET_GO_LIMIT: Duration = Duration::from_secs(120);
 
 /// In a stack of its own, as Events share a budget.
 #[tokio::test]
-async fn a_host_whose_zone_or_credentials_stay_gone_is_let_go_with_a_warning() -> Result<()> {
+async fn a_host_whose_records_nobody_can_remove_is_let_go_with_a_warning() -> Result<()> {
     let stack = Stack::start(StackOptions::default()).await?;
     let keyless = stack.create_zone(ZoneOptions::default()).await?;
     let zoneless = stack.create_zone(ZoneOptions::default()).await?;
@@ -204,6 +247,20 @@ async fn a_host_whose_zone_or_credentials_stay_gone_is_let_go_with_a_warning() -
     stack.operator.start_again().await?;
     await_zone_reason(&stack, &keyless, Reason::CredentialsRejected).await?;
 
+    // A third cannot be read any more.
+    let unreadable_in = stack.create_zone(ZoneOptions::default()).await?;
+    let unreadable =
+        LiveHost::create_published(&stack, &unreadable_in, "home", "198.51.100.7").await?;
+    store_past_the_schema(&stack, &[], async || {
+        await_condition("the spec is spoilt", LIMIT, async || {
+            unreadable.merge(json!({"spec": {"ttl": "long"}})).await?;
+            Ok(Some(()))
+        })
+        .await
+    })
+    .await?;
+
+    unreadable.delete().await?;
     without_key.delete().await?;
     without_zone.delete().await?;
     without_key
@@ -212,7 +269,7 @@ async fn a_host_whose_zone_or_credentials_stay_gone_is_let_go_with_a_warning() -
     without_zone
         .await_reason(ConditionType::Published, Reason::ZoneNotFound)
         .await?;
-    for host in [&without_key, &without_zone] {
+    for host in [&without_key, &without_zone, &unreadable] {
         let what = format!("host {} is let go", host.namespace);
         await_condition(&what, LET_GO_LIMIT, async || {
             Ok((!host.exists().await?).then_some(()))
@@ -222,7 +279,7 @@ async fn a_host_whose_zone_or_credentials_stay_gone_is_let_go_with_a_warning() -
         let event = await_event(&stack, &host.namespace, &host.name, "RecordsLeft").await?;
         assert_eq!(event.type_.as_deref(), Some("Warning"));
     }
-    for zone in [&keyless, &zoneless] {
+    for zone in [&keyless, &zoneless, &unreadable_in] {
         assert_eq!(
             records(&stack.bind, zone).await?,
             ["_dynhost.home 60 TXT marker", "home 60 A 198.51.100.7"]

@@ -33,7 +33,9 @@ pub(crate) async fn await_event(
         let reasons: Vec<_> = events.iter().map(|event| event.reason.clone()).collect();
         events.retain(|event| event.reason.as_deref() == Some(reason));
         let event = events.pop();
-        Ok(Some(event.with_context(|| format!("there are {reasons:?}"))?))
+        Ok(Some(
+            event.with_context(|| format!("there are {reasons:?}"))?,
+        ))
     })
     .await
 }
@@ -57,7 +59,10 @@ async fn transitions_are_told_once_and_a_new_address_at_most_once_in_ten_minutes
     host.report("198.51.100.8").await?;
     let changed = event(&host, "AddressChanged").await?;
     assert_eq!(changed.type_.as_deref(), Some("Normal"));
-    assert_eq!(changed.note.as_deref(), Some("198.51.100.7 -> 198.51.100.8"));
+    assert_eq!(
+        changed.note.as_deref(),
+        Some("198.51.100.7 -> 198.51.100.8")
+    );
     for address in ["198.51.100.9", "198.51.100.10"] {
         host.report(address).await?;
         host.await_published_addresses(address).await?;

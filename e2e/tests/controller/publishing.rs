@@ -22,10 +22,7 @@ async fn an_update_becomes_status_and_then_a_dns_answer() -> Result<()> {
     );
     // `good` says that it is stored, so there is nothing to wait for.
     let observed = host.get().await?.status.unwrap().observed.unwrap();
-    assert_eq!(
-        observed.ipv4.unwrap().address.to_string(),
-        "198.51.100.7"
-    );
+    assert_eq!(observed.ipv4.unwrap().address.to_string(), "198.51.100.7");
     assert_eq!(observed.ipv6.unwrap().address.to_string(), "2001:db8::7");
     host.await_a(&["198.51.100.7"]).await?;
     stack
@@ -99,8 +96,7 @@ async fn a_hosts_ttl_wins_over_the_zones_and_a_change_of_either_is_published() -
 async fn a_family_that_is_no_longer_wanted_is_removed_and_comes_back_when_it_is() -> Result<()> {
     let stack = Stack::shared().await?;
     let zone = stack.create_zone(ZoneOptions::default()).await?;
-    let host =
-        LiveHost::create_published(stack, &zone, "home", "198.51.100.7,2001:db8::7").await?;
+    let host = LiveHost::create_published(stack, &zone, "home", "198.51.100.7,2001:db8::7").await?;
 
     host.merge(json!({"spec": {"families": ["IPv4"]}})).await?;
     host.await_published(&["A 60 198.51.100.7"]).await?;
@@ -159,16 +155,16 @@ async fn a_suspended_host_refuses_updates_and_keeps_its_records() -> Result<()> 
         Some((ConditionStatus::True, "Suspended"))
     );
     let answer = host.try_report("198.51.100.8").await?;
-    assert_eq!(
-        (answer.status, answer.text().as_str()),
-        (403, "abuse")
-    );
+    assert_eq!((answer.status, answer.text().as_str()), (403, "abuse"));
     // Not by the back door either: what a neighbour reports later is published before.
     host.store_ipv4("198.51.100.9").await?;
     neighbour.report("198.51.100.1").await?;
     neighbour.await_published(&["A 60 198.51.100.1"]).await?;
     let answer = stack.bind.query(&host.hostname, RecordType::A).await?;
-    assert_eq!((answer.ttl, answer.rdata), (Some(60), vec!["198.51.100.7".to_owned()]));
+    assert_eq!(
+        (answer.ttl, answer.rdata),
+        (Some(60), vec!["198.51.100.7".to_owned()])
+    );
 
     host.merge(json!({"spec": {"suspend": false}})).await?;
     host.await_published(&["A 30 198.51.100.9"]).await?;

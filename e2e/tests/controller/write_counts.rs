@@ -5,6 +5,7 @@ use dynhost_crds::GROUP;
 use dynhost_e2e::{AuditEvent, AuditMark, Stack, Zone, ZoneOptions};
 
 use super::live_host::LiveHost;
+use super::zone_records::await_host_count;
 
 /// The accepted writes to our objects in the zone's namespace since `mark`.
 async fn writes(stack: &Stack, zone: &Zone, mark: AuditMark) -> Result<Vec<AuditEvent>> {
@@ -20,9 +21,9 @@ async fn a_change_costs_at_most_two_writes_and_nochg_none() -> Result<()> {
     const CHANGES: usize = 5;
     let stack = Stack::shared().await?;
     let zone = stack.create_zone(ZoneOptions::default()).await?;
-    let host =
-        LiveHost::create_published(stack, &zone, "home", "198.51.100.1,2001:db8::1").await?;
+    let host = LiveHost::create_published(stack, &zone, "home", "198.51.100.1,2001:db8::1").await?;
     let neighbour = LiveHost::create_published(stack, &zone, "neighbour", "198.51.100.1").await?;
+    await_host_count(stack, &zone, 2).await?;
 
     let mark = stack.control_plane.audit_mark().await?;
     for change in 2..2 + CHANGES {
@@ -53,6 +54,7 @@ async fn a_burst_of_changes_costs_no_more_writes_than_they_do_one_by_one() -> Re
     let stack = Stack::shared().await?;
     let zone = stack.create_zone(ZoneOptions::default()).await?;
     let host = LiveHost::create_published(stack, &zone, "home", "198.51.100.1").await?;
+    await_host_count(stack, &zone, 1).await?;
 
     let mark = stack.control_plane.audit_mark().await?;
     for change in 2..2 + CHANGES {

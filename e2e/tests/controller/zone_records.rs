@@ -54,7 +54,9 @@ pub(crate) async fn zone_behind_proxy(
 ) -> Result<(Zone, TcpProxy)> {
     let proxy = TcpProxy::start(stack.bind.address()).await?;
     let servers = Some(vec![proxy.address().to_string()]);
-    let zone = stack.create_zone(ZoneOptions { servers, ..options }).await?;
+    let zone = stack
+        .create_zone(ZoneOptions { servers, ..options })
+        .await?;
     Ok((zone, proxy))
 }
 

@@ -1,6 +1,10 @@
 //! The resources as administrators and tenants meet them: schema, update keys, consent, access.
 
-#![allow(clippy::unwrap_used, reason = "clippy does not count helpers as tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "clippy does not count helpers as tests"
+)]
 
 mod access;
 mod canary;

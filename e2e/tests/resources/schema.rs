@@ -2,7 +2,12 @@
 
 use dynhost_e2e::Stack;
 use http::Request;
-use kube::Client;
+use kube::{
+    Api, Client, Resource,
+    api::{Patch, PatchParams, PostParams},
+    core::NamespaceResourceScope,
+};
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 /// The API server's answer to the creation of objects of one kind.
@@ -104,5 +109,36 @@ pub(crate) fn name_of(octets: usize) -> String {
         // A label of 62 and one of 1 instead of a label of 63 and nothing.
         Some(name) => format!("{}.a", &name[..name.len() - 1]),
         None => name,
+    }
+}
+
+/// Stores an object of this spec, named `one`, in a namespace of its own.
+pub(crate) async fn store<K>(spec: Value) -> Api<K>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    K: Clone + std::fmt::Debug + Serialize + DeserializeOwned,
+{
+    let stack = Stack::shared().await.unwrap();
+    let namespace = stack.control_plane.namespace("schema").await.unwrap();
+    let objects = Api::namespaced(stack.client().await.unwrap(), &namespace);
+    let object = serde_json::from_value(json!({"metadata": {"name": "one"}, "spec": spec}));
+    let params = PostParams::default();
+    objects.create(&params, &object.unwrap()).await.unwrap();
+    objects
+}
+
+/// Checks that the stored spec may be changed so, or is refused for this reason.
+pub(crate) async fn check_change<K>(objects: &Api<K>, change: Value, refusal: Option<&str>)
+where
+    K: Clone + std::fmt::Debug + DeserializeOwned,
+{
+    let patch = json!({"spec": change});
+    let params = PatchParams::default();
+    let patched = objects.patch("one", &params, &Patch::Merge(&patch)).await;
+    let said = patched.err().map(|error| error.to_string());
+    match (said, refusal) {
+        (None, None) => {}
+        (Some(said), Some(refusal)) => assert!(said.contains(refusal), "{patch}: {said}"),
+        (said, _) => panic!("{patch}: {said:?} instead of {refusal:?}"),
     }
 }

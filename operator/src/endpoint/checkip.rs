@@ -7,7 +7,7 @@ use axum::http::Method;
 
 use super::Peer;
 use super::answer::Answer;
-use crate::update::source_address::{Scope, scope};
+use crate::update::scope::{Scope, scope};
 
 /// The page that ddclient, inadyn, pfSense and OPNsense search for an address: there is no other
 /// digit in it.

@@ -207,7 +207,11 @@ impl Observer {
         }
     }
 
-    async fn send(&self, host: &Host, patch: json_patch::Patch) -> Result<DynamicHost, kube::Error> {
+    async fn send(
+        &self,
+        host: &Host,
+        patch: json_patch::Patch,
+    ) -> Result<DynamicHost, kube::Error> {
         let params = PatchParams {
             field_manager: Some(ENDPOINT_FIELD_MANAGER.to_owned()),
             ..PatchParams::default()

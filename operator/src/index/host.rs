@@ -9,9 +9,9 @@ use dynhost_crds::host::{
 };
 use dynhost_crds::{HOST_FINALIZER, host};
 use jiff::Timestamp;
-use kube::core::DeserializeGuard;
 
 use super::object::{Meta, ObjectKey};
+use super::stored::Stored;
 use crate::name::Fqdn;
 use crate::record::marker::Marker;
 use crate::record::plan::Known;
@@ -82,18 +82,20 @@ impl Host {
     ///
     /// An object that does not fit the types (stored while the schema was looser) becomes a host
     /// with an unusable spec, so that the watch goes on for the others.
-    pub fn new(object: &DeserializeGuard<DynamicHost>) -> Option<Self> {
+    pub fn new(object: &Stored<DynamicHost>) -> Option<Self> {
         match &object.0 {
             Ok(host) => Self::from_object(host),
-            Err(error) => Some(Self {
-                finalizer: has_finalizer(error.metadata.finalizers.as_deref()),
-                meta: Meta::new(&error.metadata)?,
-                spec: Err(error.error.as_str().into()),
+            Err(misfit) => Some(Self {
+                finalizer: has_finalizer(misfit.metadata.finalizers.as_deref()),
+                meta: Meta::new(&misfit.metadata)?,
+                spec: Err(misfit.error.as_str().into()),
                 observed: Observed::default(),
                 status_depth: StatusDepth::Nothing,
                 published: None,
-                observed_generation: None,
-                conditions: Vec::new(),
+                observed_generation: misfit.status("observedGeneration"),
+                conditions: CompactCondition::all(
+                    &misfit.status::<Vec<_>>("conditions").unwrap_or_default(),
+                ),
             }),
         }
     }
@@ -112,14 +114,24 @@ impl Host {
             },
             published: status.published.as_ref().map(PublishedState::new),
             observed_generation: status.observed_generation,
-            conditions: status
-                .conditions
-                .iter()
-                .filter_map(CompactCondition::new)
-                .collect(),
+            conditions: CompactCondition::all(&status.conditions),
             observed: status.observed.unwrap_or_default(),
             meta,
         })
+    }
+
+    /// When the newest of the addresses was reported.
+    pub fn reported_at(&self) -> Option<Timestamp> {
+        let ipv4 = self.observed.ipv4.as_ref().map(|o| o.changed_at);
+        let ipv6 = self.observed.ipv6.as_ref().map(|o| o.changed_at);
+        ipv4.max(ipv6)
+    }
+
+    /// Whether there is something that may have been written to DNS without `status` saying so: a
+    /// report or a spec that came after `status` last said what is there.
+    pub fn has_changed_since_published(&self) -> bool {
+        self.reported_at() > self.published.as_ref().map(|published| published.at)
+            || self.observed_generation != Some(self.meta.generation)
     }
 
     /// The condition of this type, where it is set.
@@ -168,7 +180,10 @@ impl PublishedState {
             ipv4: value("A").and_then(|v| v.parse().ok()),
             ipv6: value("AAAA").and_then(|v| v.parse().ok()),
             ttl: published.rrsets.first().map_or(0, |r| r.ttl),
-            marker: published.marker.as_deref().and_then(|m| Marker::parse(m).ok()),
+            marker: published
+                .marker
+                .as_deref()
+                .and_then(|m| Marker::parse(m).ok()),
             at: published.at,
         }
     }
@@ -201,6 +216,11 @@ impl PublishedState {
 }
 
 impl CompactCondition {
+    /// Those of our types and reasons.
+    pub fn all(conditions: &[Condition]) -> Vec<Self> {
+        conditions.iter().filter_map(Self::new).collect()
+    }
+
     /// `None` for a type or reason of another version.
     pub fn new(condition: &Condition) -> Option<Self> {
         let type_ = [
@@ -241,5 +261,54 @@ impl CompactCondition {
             observed_generation: Some(self.generation),
             last_transition_time: self.since,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn what_came_after_status_last_told_of_dns_may_be_in_dns() {
+        fn check(published: Option<u32>, ipv4: Option<u32>, ipv6: Option<u32>, expected: bool) {
+            let time = |second: Option<u32>| second.map(|s| format!("2026-01-01T00:00:{s:02}Z"));
+            let report = |address: &str, second| {
+                let report =
+                    |at| json!({"address": address, "changedAt": at, "protocol": "dyndns2"});
+                time(second).map_or(Value::Null, report)
+            };
+            let host = host(json!({
+                "observedGeneration": 3,
+                "observed": {
+                    "ipv4": report("198.51.100.7", ipv4), "ipv6": report("2001:db8::7", ipv6),
+                },
+                "published": time(published).map(|at| json!({"at": at})),
+            }));
+            let changed = host.has_changed_since_published();
+            assert_eq!(changed, expected, "{published:?} {ipv4:?} {ipv6:?}");
+        }
+        check(None, None, None, false);
+        check(None, Some(1), None, true);
+        check(Some(2), None, None, false);
+        check(Some(2), Some(1), Some(2), false);
+        check(Some(2), Some(3), None, true);
+        check(Some(2), Some(1), Some(3), true);
+
+        let older_spec =
+            json!({"observedGeneration": 2, "published": {"at": "2026-01-01T00:00:00Z"}});
+        assert!(host(older_spec).has_changed_since_published());
+    }
+
+    /// A host of generation 3 with this status.
+    fn host(status: Value) -> Host {
+        let object = json!({
+            "metadata": {"name": "home", "namespace": "family", "uid": "h", "resourceVersion": "1",
+                         "generation": 3, "creationTimestamp": "2026-01-01T00:00:00Z"},
+            "spec": {"hostname": "home.dyn.example.org", "zoneRef": {"name": "dyn"}},
+            "status": status,
+        });
+        Host::from_object(&serde_json::from_value(object).unwrap()).unwrap()
     }
 }

@@ -1,6 +1,7 @@
 //! An update key's Secret in compact form: digests only, never the token.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use dynhost_crds::key::{GENERATED_LABEL, MIN_TOKEN_OCTETS, PREVIOUS_TOKEN, TOKEN};
 use k8s_openapi::api::core::v1::Secret;
@@ -13,7 +14,7 @@ use super::object::Meta;
 ///
 /// Tokens are long and random, so one round without salt is enough, and a look-up by digest takes
 /// the same time for every guess.
-#[derive(Clone, Copy, Hash)]
+#[derive(Clone, Copy)]
 pub struct TokenDigest([u8; 32]);
 
 impl TokenDigest {
@@ -30,6 +31,12 @@ impl PartialEq for TokenDigest {
 }
 
 impl Eq for TokenDigest {}
+
+impl Hash for TokenDigest {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
 
 impl fmt::Debug for TokenDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -11,6 +11,7 @@
 pub mod host;
 pub mod key;
 pub mod object;
+pub mod stored;
 pub mod zone;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -424,7 +425,8 @@ impl State {
 
     fn remove_key(&mut self, name: &ObjectKey) -> Vec<Affected> {
         let Some(key) = self.keys.remove(name) else {
-            return Vec::new();
+            // It was forgotten when its deletion began; now its name is free again.
+            return affected_hosts(self.hosts_of_key.get(name));
         };
         for digest in key.digests() {
             if let Some(secrets) = self.keys_of_token.get_mut(&digest) {
@@ -482,11 +484,7 @@ fn insert_link<K: Eq + Hash + Clone>(
     links.entry(from.clone()).or_default().insert(to.clone());
 }
 
-fn remove_link<K: Eq + Hash>(
-    links: &mut HashMap<K, HashSet<ObjectKey>>,
-    from: &K,
-    to: &ObjectKey,
-) {
+fn remove_link<K: Eq + Hash>(links: &mut HashMap<K, HashSet<ObjectKey>>, from: &K, to: &ObjectKey) {
     if let Some(set) = links.get_mut(from) {
         set.remove(to);
         if set.is_empty() {

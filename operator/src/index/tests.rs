@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 
-use kube::core::DeserializeGuard;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
@@ -32,7 +31,7 @@ impl Fixture {
                          "resourceVersion": version.to_string(), "creationTimestamp": created},
             "spec": spec,
         });
-        let guard: DeserializeGuard<_> = serde_json::from_value(object).unwrap();
+        let guard: stored::Stored<_> = serde_json::from_value(object).unwrap();
         self.index.apply_host(Host::new(&guard).unwrap());
     }
 
@@ -45,7 +44,7 @@ impl Fixture {
                      "rfc2136": {"servers": ["127.0.0.1"],
                                  "tsig": {"keyName": "k", "secretRef": {"name": "s"}}}},
         });
-        let guard: DeserializeGuard<_> = serde_json::from_value(object).unwrap();
+        let guard: stored::Stored<_> = serde_json::from_value(object).unwrap();
         self.index.apply_zone(Zone::new(&guard).unwrap());
     }
 
@@ -99,15 +98,36 @@ fn names(names: &[&str]) -> HashSet<String> {
 #[test]
 fn the_oldest_admitted_claim_has_the_name() {
     let mut f = Fixture::new();
-    f.zone(1, json!({"from": "Selector", "selector": {"matchLabels": {"team": "yes"}}}));
+    f.zone(
+        1,
+        json!({"from": "Selector", "selector": {"matchLabels": {"team": "yes"}}}),
+    );
     let yes = Labels::from([("team".to_owned(), "yes".to_owned())]);
     f.index.apply_namespace("a", Labels::new());
     f.index.apply_namespace("b", yes.clone());
     f.index.apply_namespace("c", yes.clone());
     // The oldest is in a namespace that the zone does not admit: it claims nothing.
-    f.host_with("a", "old", 1, "2026-01-01T00:00:00Z", spec("home.dyn.example.org"));
-    f.host_with("b", "mid", 2, "2026-01-02T00:00:00Z", spec("HOME.dyn.example.org"));
-    f.host_with("c", "new", 3, "2026-01-03T00:00:00Z", spec("home.dyn.example.org"));
+    f.host_with(
+        "a",
+        "old",
+        1,
+        "2026-01-01T00:00:00Z",
+        spec("home.dyn.example.org"),
+    );
+    f.host_with(
+        "b",
+        "mid",
+        2,
+        "2026-01-02T00:00:00Z",
+        spec("HOME.dyn.example.org"),
+    );
+    f.host_with(
+        "c",
+        "new",
+        3,
+        "2026-01-03T00:00:00Z",
+        spec("home.dyn.example.org"),
+    );
     let conflict = |namespace, name| Err(Refusal::NameConflict(ObjectKey::new(namespace, name)));
     assert_eq!(f.verdict("a", "old"), Err(Refusal::NotAllowedByZone));
     assert_eq!(f.verdict("b", "mid"), Ok(()));
@@ -134,7 +154,10 @@ fn equal_ages_are_ordered_by_namespace_and_name() {
     f.host("a", "y", 3, spec("home.dyn.example.org"));
     assert_eq!(f.verdict("a", "y"), Ok(()));
     let winner = ObjectKey::new("a", "y");
-    assert_eq!(f.verdict("a", "z"), Err(Refusal::NameConflict(winner.clone())));
+    assert_eq!(
+        f.verdict("a", "z"),
+        Err(Refusal::NameConflict(winner.clone()))
+    );
     assert_eq!(f.verdict("b", "x"), Err(Refusal::NameConflict(winner)));
 }
 
@@ -152,7 +175,11 @@ fn a_host_is_judged_by_its_zone() {
     let selector = Some(json!({"from": "Selector", "selector": {}}));
     check(all.clone(), "home.dyn.example.org", Ok(()));
     check(None, "home.dyn.example.org", Err(Refusal::ZoneNotFound));
-    check(Some(json!({})), "home.dyn.example.org", Err(Refusal::NotAllowedByZone));
+    check(
+        Some(json!({})),
+        "home.dyn.example.org",
+        Err(Refusal::NotAllowedByZone),
+    );
     check(selector, "home.dyn.example.org", Err(Refusal::NotYetJudged));
     check(all.clone(), "dyn.example.org", Err(Refusal::OutsideZone));
     check(all.clone(), "home.example.org", Err(Refusal::OutsideZone));
@@ -170,21 +197,32 @@ fn a_token_stands_for_the_hosts_that_name_its_secret_and_the_older_secret_counts
     f.host("a", "one", 1, shared("one.dyn.example.org"));
     f.host("a", "two", 2, shared("two.dyn.example.org"));
     f.host("b", "three", 3, shared("three.dyn.example.org"));
-    f.key("a", "shared", "2026-01-02T00:00:00Z", &["token-of-team-a", "former-of-team-a"]);
+    f.key(
+        "a",
+        "shared",
+        "2026-01-02T00:00:00Z",
+        &["token-of-team-a", "former-of-team-a"],
+    );
     assert_eq!(f.hosts_of("token-of-team-a"), ["a/one", "a/two"]);
     assert_eq!(f.hosts_of("former-of-team-a"), ["a/one", "a/two"]);
     assert!(f.hosts_of("").is_empty());
 
     f.affected();
     f.key("b", "shared", "2026-01-01T00:00:00Z", &["token-of-team-a"]);
-    assert_eq!(f.affected(), names(&["host a/one", "host a/two", "host b/three"]));
+    assert_eq!(
+        f.affected(),
+        names(&["host a/one", "host a/two", "host b/three"])
+    );
     assert_eq!(f.hosts_of("token-of-team-a"), ["b/three"]);
     let key = f.index.key(&ObjectKey::new("a", "shared")).unwrap();
     let older = f.index.view().older_key_with_same_token(&key).cloned();
     assert_eq!(older, Some(ObjectKey::new("b", "shared")));
 
     f.index.remove_key(&ObjectKey::new("b", "shared"));
-    assert_eq!(f.affected(), names(&["host a/one", "host a/two", "host b/three"]));
+    assert_eq!(
+        f.affected(),
+        names(&["host a/one", "host a/two", "host b/three"])
+    );
     assert_eq!(f.hosts_of("token-of-team-a"), ["a/one", "a/two"]);
 }
 
@@ -209,7 +247,8 @@ fn what_a_whole_list_does_not_show_is_gone() {
     f.host("a", "stays", 1, spec("one.dyn.example.org"));
     f.host("a", "goes", 2, spec("two.dyn.example.org"));
     f.affected();
-    f.index.retain_hosts(&HashSet::from([ObjectKey::new("a", "stays")]));
+    f.index
+        .retain_hosts(&HashSet::from([ObjectKey::new("a", "stays")]));
     assert!(f.index.host(&ObjectKey::new("a", "goes")).is_none());
     assert!(f.index.host(&ObjectKey::new("a", "stays")).is_some());
     assert_eq!(f.affected(), names(&["host a/goes", "zone dns/dyn"]));
@@ -221,6 +260,9 @@ fn an_object_that_does_not_fit_the_types_is_a_host_with_an_unusable_spec() {
     f.host("a", "odd", 1, json!({"hostname": ["not", "a", "string"]}));
     f.host("a", "loose", 2, spec("under_score.dyn.example.org"));
     for name in ["odd", "loose"] {
-        assert!(matches!(f.verdict("a", name), Err(Refusal::Invalid(_))), "{name}");
+        assert!(
+            matches!(f.verdict("a", name), Err(Refusal::Invalid(_))),
+            "{name}"
+        );
     }
 }

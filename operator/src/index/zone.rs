@@ -6,11 +6,12 @@ use dynhost_crds::zone::{
     AllowedNamespaces, DynamicZone, LabelOperator, NamespaceSelector, NamespacesFrom, Rfc2136,
 };
 use dynhost_crds::{ADOPT_ANNOTATION, ZONE_FINALIZER};
-use kube::core::DeserializeGuard;
 
 use super::host::CompactCondition;
 use super::object::Meta;
+use super::stored::Stored;
 use crate::name::Fqdn;
+use crate::provider::rfc2136::server::Server;
 use crate::record::marker::OwnerId;
 
 /// The labels of a namespace.
@@ -43,17 +44,19 @@ pub struct ZoneSpec {
 
 impl Zone {
     /// From a watch event; `None` for metadata that no API server sends.
-    pub fn new(object: &DeserializeGuard<DynamicZone>) -> Option<Self> {
+    pub fn new(object: &Stored<DynamicZone>) -> Option<Self> {
         match &object.0 {
             Ok(zone) => Self::from_object(zone),
-            Err(error) => Some(Self {
-                finalizer: has_finalizer(error.metadata.finalizers.as_deref()),
-                meta: Meta::new(&error.metadata)?,
-                spec: Err(error.error.as_str().into()),
+            Err(misfit) => Some(Self {
+                finalizer: has_finalizer(misfit.metadata.finalizers.as_deref()),
+                meta: Meta::new(&misfit.metadata)?,
+                spec: Err(misfit.error.as_str().into()),
                 adopt: None,
-                hosts: None,
-                observed_generation: None,
-                conditions: Vec::new(),
+                hosts: misfit.status("hosts"),
+                observed_generation: misfit.status("observedGeneration"),
+                conditions: CompactCondition::all(
+                    &misfit.status::<Vec<_>>("conditions").unwrap_or_default(),
+                ),
             }),
         }
     }
@@ -74,11 +77,7 @@ impl Zone {
             adopt,
             hosts: status.hosts,
             observed_generation: status.observed_generation,
-            conditions: status
-                .conditions
-                .iter()
-                .filter_map(CompactCondition::new)
-                .collect(),
+            conditions: CompactCondition::all(&status.conditions),
             meta,
         })
     }
@@ -92,12 +91,20 @@ impl ZoneSpec {
     fn new(meta: &Meta, zone: &DynamicZone) -> Result<Self, Box<str>> {
         let spec = &zone.spec;
         let owner = spec.ownership.id.as_deref().unwrap_or(&meta.uid);
+        let rfc2136 = spec.rfc2136.clone();
+        let rfc2136 = rfc2136.ok_or("exactly one provider must be set")?;
+        for server in &rfc2136.servers {
+            let invalid = |error| format!("rfc2136.servers: {server:?}: {error}");
+            server.parse::<Server>().map_err(invalid)?;
+        }
         Ok(Self {
             apex: Fqdn::parse(&spec.domain).map_err(|e| format!("domain: {e}"))?,
             ttl: spec.ttl,
-            rfc2136: spec.rfc2136.clone().ok_or("exactly one provider must be set")?,
+            rfc2136,
             allowed_namespaces: spec.allowed_hosts.namespaces.clone(),
-            owner: owner.parse::<OwnerId>().map_err(|e| format!("ownership.id: {e}"))?,
+            owner: owner
+                .parse::<OwnerId>()
+                .map_err(|e| format!("ownership.id: {e}"))?,
         })
     }
 }
@@ -146,6 +153,56 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_spec_that_breaks_a_rule_is_kept_with_what_is_wrong() {
+        fn check(change: &str, value: serde_json::Value, expected: Result<(), &str>) {
+            let mut zone = serde_json::json!({
+                "metadata": {"name": "dyn", "namespace": "dns", "uid": "u", "resourceVersion": "1",
+                             "creationTimestamp": "2026-01-01T00:00:00Z"},
+                "spec": {"domain": "dyn.example.org", "ownership": {}, "rfc2136": {
+                    "servers": ["ns1"], "tsig": {"keyName": "k", "secretRef": {"name": "s"}}}},
+            });
+            *zone["spec"].pointer_mut(change).unwrap() = value;
+            let zone = Zone::from_object(&serde_json::from_value(zone).unwrap()).unwrap();
+            let spec = zone
+                .spec
+                .as_ref()
+                .map(|_| ())
+                .map_err(|why| why.to_string());
+            match (spec, expected) {
+                (Err(why), Err(expected)) => assert!(why.contains(expected), "{why}"),
+                (spec, expected) => assert_eq!(spec.is_ok(), expected.is_ok(), "{change}"),
+            }
+        }
+        check("/domain", "DYN.example.org".into(), Ok(()));
+        check(
+            "/domain",
+            "dyn_.example.org".into(),
+            Err("domain: a label has"),
+        );
+        check(
+            "/rfc2136",
+            serde_json::Value::Null,
+            Err("exactly one provider"),
+        );
+        check("/rfc2136/servers/0", "::1".into(), Ok(()));
+        check(
+            "/rfc2136/servers/0",
+            ":::".into(),
+            Err("rfc2136.servers: \":::\": a server is"),
+        );
+        check(
+            "/rfc2136/servers/0",
+            "ns1:65536".into(),
+            Err("rfc2136.servers: \"ns1:65536\""),
+        );
+        check(
+            "/ownership",
+            serde_json::json!({"id": "a b"}),
+            Err("ownership.id: "),
+        );
+    }
+
+    #[test]
     fn consent_is_the_zones_own_namespace_a_selector_or_all() {
         fn check(consent: serde_json::Value, namespace: &str, expected: Option<bool>) {
             let consent: AllowedNamespaces = serde_json::from_value(consent).unwrap();
@@ -157,7 +214,8 @@ mod tests {
             let answer = admits(&consent, "dns", namespace, labels.as_ref());
             assert_eq!(answer, expected, "{consent:?} {namespace}");
         }
-        let selector = |s: serde_json::Value| serde_json::json!({"from": "Selector", "selector": s});
+        let selector =
+            |s: serde_json::Value| serde_json::json!({"from": "Selector", "selector": s});
         let expression = |operator: &str, values: &[&str]| {
             selector(serde_json::json!({"matchExpressions":
                 [{"key": "team", "operator": operator, "values": values}]}))

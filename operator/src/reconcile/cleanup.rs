@@ -25,14 +25,21 @@ impl Controller {
             return Ok(());
         }
         let zone = self.index.zone(&spec.zone).ok_or(Problem::ZoneGone)?;
-        let access = self.zones.access(&self.client, &zone).ok_or(Problem::ZoneGone)?;
+        let access = self
+            .zones
+            .access(&self.client, &zone)
+            .ok_or(Problem::ZoneGone)?;
         let ours = ours(host, &zone).ok_or(Problem::ZoneGone)?;
         let want = wanted(host, &zone).ok_or(Problem::ZoneGone)?;
         let published = self.published_state(host);
         let published = published.as_ref().map(PublishedState::known);
         let mut detail = String::new();
         for _ in 0..ATTEMPTS {
-            let found = access.provider.read(&spec.hostname).await.inspect_err(|_| access.suspect())?;
+            let found = access
+                .provider
+                .read(&spec.hostname)
+                .await
+                .inspect_err(|_| access.suspect())?;
             let Some(change) = removal(&spec.hostname, &found, &ours, published, &want) else {
                 return Ok(());
             };
@@ -73,10 +80,13 @@ fn removal(
         (None, _) => return None,
     };
     // A host that never said what it published may own all that stands under its marker: it died
-    // before it could, or was re-created over the records of its former life.
+    // before it could, or was re-created over the records of its former life. A family that is no
+    // longer wanted may have been written by a message whose outcome nobody knows.
     let all = published.is_none();
-    let remove_ipv4 = all || published.is_some_and(|p| p.ipv4.is_some()) || is_set(want.ipv4);
-    let remove_ipv6 = all || published.is_some_and(|p| p.ipv6.is_some()) || is_set(want.ipv6);
+    let remove_ipv4 =
+        all || published.is_some_and(|p| p.ipv4.is_some()) || want.ipv4 != RrsetChange::Keep;
+    let remove_ipv6 =
+        all || published.is_some_and(|p| p.ipv6.is_some()) || want.ipv6 != RrsetChange::Keep;
     Some(HostChange {
         name: name.clone(),
         ttl: want.ttl,
@@ -85,10 +95,6 @@ fn removal(
         marker: None,
         basis,
     })
-}
-
-fn is_set<A>(change: RrsetChange<A>) -> bool {
-    matches!(change, RrsetChange::Set(_))
 }
 
 fn remove_if<A>(remove: bool) -> RrsetChange<A> {
@@ -149,8 +155,30 @@ mod tests {
                 ipv6,
             })
         };
-        check(Some("home"), known(Some(A), None), Set(A), Some((Remove, Keep)));
-        check(Some("home"), known(None, Some(AAAA)), Set(A), Some((Remove, Remove)));
+        check(
+            Some("home"),
+            known(Some(A), None),
+            Set(A),
+            Some((Remove, Keep)),
+        );
+        check(
+            Some("home"),
+            known(None, Some(AAAA)),
+            Set(A),
+            Some((Remove, Remove)),
+        );
+        check(
+            Some("home"),
+            known(None, Some(AAAA)),
+            Remove,
+            Some((Remove, Remove)),
+        );
+        check(
+            Some("home"),
+            known(None, Some(AAAA)),
+            Keep,
+            Some((Keep, Remove)),
+        );
         check(Some("home"), None, Set(A), Some((Remove, Remove)));
         check(Some("home"), None, Keep, Some((Remove, Remove)));
         check(Some("other"), None, Set(A), None);

@@ -75,14 +75,20 @@ impl Events {
     pub fn host_conditions_changed(&self, host: &Host, now: &[CompactCondition]) {
         for condition in now.iter().filter(|c| c.type_ != ConditionType::Ready) {
             let former = host.condition(condition.type_);
-            let same = former.is_some_and(|f| (f.status, f.reason) == (condition.status, condition.reason));
+            let same = former
+                .is_some_and(|f| (f.status, f.reason) == (condition.status, condition.reason));
             // What has not failed yet and cannot be known yet is no transition.
             if same || (former.is_none() && condition.status == ConditionStatus::Unknown) {
                 continue;
             }
             let type_ = event_type(condition.status);
             let about = host_reference(&host.meta);
-            self.publish(about, type_, condition.reason.as_str(), condition.message().to_owned());
+            self.publish(
+                about,
+                type_,
+                condition.reason.as_str(),
+                condition.message().to_owned(),
+            );
         }
     }
 
@@ -90,19 +96,28 @@ impl Events {
     pub fn zone_conditions_changed(&self, zone: &Zone, now: &[CompactCondition]) {
         for condition in now.iter().filter(|c| c.type_ == ConditionType::Ready) {
             let former = zone.conditions.iter().find(|c| c.type_ == condition.type_);
-            if former.is_some_and(|f| (f.status, f.reason) == (condition.status, condition.reason)) {
+            if former.is_some_and(|f| (f.status, f.reason) == (condition.status, condition.reason))
+            {
                 continue;
             }
             let about = reference(&zone.meta, "DynamicZone");
             let type_ = event_type(condition.status);
-            self.publish(about, type_, condition.reason.as_str(), condition.message().to_owned());
+            self.publish(
+                about,
+                type_,
+                condition.reason.as_str(),
+                condition.message().to_owned(),
+            );
         }
     }
 
     /// The published address is another one; told at most once per host in ten minutes.
     pub fn address_changed(&self, host: &Host, note: String) {
         let now = Instant::now();
-        let mut told = self.address_changed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut told = self
+            .address_changed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         told.retain(|_, at| now.duration_since(*at) < ADDRESS_CHANGED_PAUSE);
         if told.contains_key(&host.meta.uid) || told.len() >= MOST_REMEMBERED {
             return self.metrics.count_dropped_event();
@@ -115,7 +130,12 @@ impl Events {
 
     /// A deleted host was let go although its records may still be in DNS.
     pub fn records_left(&self, host: &Host, note: String) {
-        self.publish(host_reference(&host.meta), EventType::Warning, "RecordsLeft", note);
+        self.publish(
+            host_reference(&host.meta),
+            EventType::Warning,
+            "RecordsLeft",
+            note,
+        );
     }
 }
 

@@ -18,7 +18,10 @@ pub(super) async fn add<K>(
     finalizer: &str,
 ) -> Result<Option<K>, kube::Error>
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + DeserializeOwned
+        + Debug,
 {
     edit(client, meta, |finalizers| {
         if !finalizers.iter().any(|f| f == finalizer) {
@@ -35,9 +38,15 @@ pub(super) async fn remove<K>(
     finalizer: &str,
 ) -> Result<Option<K>, kube::Error>
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + DeserializeOwned
+        + Debug,
 {
-    edit(client, meta, |finalizers| finalizers.retain(|f| f != finalizer)).await
+    edit(client, meta, |finalizers| {
+        finalizers.retain(|f| f != finalizer)
+    })
+    .await
 }
 
 /// Reads the object and writes its list of finalizers back under the resourceVersion read, until
@@ -48,7 +57,10 @@ async fn edit<K>(
     change: impl Fn(&mut Vec<String>),
 ) -> Result<Option<K>, kube::Error>
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + DeserializeOwned
+        + Debug,
 {
     let api: Api<K> = Api::namespaced(client.clone(), &meta.key.namespace);
     loop {
@@ -72,7 +84,10 @@ where
             field_manager: Some(CONTROLLER_FIELD_MANAGER.to_owned()),
             ..PatchParams::default()
         };
-        match api.patch(&meta.key.name, &params, &Patch::Merge(patch)).await {
+        match api
+            .patch(&meta.key.name, &params, &Patch::Merge(patch))
+            .await
+        {
             Ok(object) => return Ok(Some(object)),
             Err(kube::Error::Api(status)) if status.code == 409 => {}
             Err(kube::Error::Api(status)) if status.code == 404 => return Ok(None),

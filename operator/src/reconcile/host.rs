@@ -11,15 +11,20 @@ use super::finalizer;
 use super::key::{self, Keys};
 use super::problem::Problem;
 use super::status::{Outcome, Verdict};
-use super::{Controller, Next};
+use super::{Controller, LET_GO, Next};
 use crate::admission::Refusal;
 use crate::deadline::{CALL, within};
 use crate::index::host::{Host, HostSpec, PublishedState};
 use crate::index::object::ObjectKey;
+use crate::index::stored::Stored;
 use crate::index::zone::Zone;
 
 /// Pause before what the API server did not take is tried again.
 const API_RETRY: Duration = Duration::from_secs(1);
+
+/// How often a Secret is asked for that is missing or of another type: the watch shows those of the
+/// right type only, so nothing tells that another one is gone, or that a new one is permitted now.
+const KEY_RETRY: Duration = Duration::from_secs(10);
 
 impl Controller {
     /// Brings a host to what it should be. The steps:
@@ -53,6 +58,12 @@ impl Controller {
                 let (published, state, next) = self.bring_to_dns(&host, &spec, &zone).await;
                 let Some(published) = published else {
                     return next;
+                };
+                let next = match (key.reason, next) {
+                    (Reason::WrongType | Reason::SecretNotFound, Next::Idle) => {
+                        Next::After(KEY_RETRY)
+                    }
+                    (_, next) => next,
                 };
                 let outcome = Outcome {
                     uid: host.meta.uid.clone(),
@@ -121,8 +132,8 @@ impl Controller {
         }
         self.metrics.count_api_write("host_finalizer");
         let object =
-            finalizer::add::<DynamicHost>(&self.client, &host.meta, HOST_FINALIZER).await?;
-        if let Some(host) = object.as_ref().and_then(Host::from_object) {
+            finalizer::add::<Stored<DynamicHost>>(&self.client, &host.meta, HOST_FINALIZER).await?;
+        if let Some(host) = object.as_ref().and_then(Host::new) {
             self.index.apply_host_reply(host);
         }
         Ok(())
@@ -151,7 +162,10 @@ impl Controller {
         let Some(access) = self.zones.access(&self.client, zone) else {
             return (None, before, Next::After(API_RETRY));
         };
-        match self.publish(host.clone(), zone, &access, before.clone()).await {
+        match self
+            .publish(host.clone(), zone, &access, before.clone())
+            .await
+        {
             Ok(state) => {
                 self.remember_published(&host.meta, state.clone());
                 let verdict = match observed || state.is_some() {
@@ -179,21 +193,37 @@ impl Controller {
         }
         if let Err(problem) = self.clean_up(host).await {
             let next = self.remember_problem(&host.meta, &problem);
-            if !(problem.lets_go() && self.blocked_too_long(&host.meta)) {
+            let may_leave_records = self.may_have_records(host);
+            let waits = may_leave_records && !self.blocked_too_long(&host.meta);
+            if waits || !problem.lets_go() {
                 self.queue_status(host.meta.key.clone(), self.deleting(host, &problem));
                 return next;
             }
-            let note = format!("the host was let go, and its records may still be in DNS: {problem}");
-            self.events.records_left(host, note);
+            if may_leave_records {
+                let note =
+                    format!("the host was let go, and its records may still be in DNS: {problem}");
+                self.events.records_left(host, note);
+            }
         }
-        let removed = finalizer::remove::<DynamicHost>(&self.client, &host.meta, HOST_FINALIZER);
+        let removed =
+            finalizer::remove::<Stored<DynamicHost>>(&self.client, &host.meta, HOST_FINALIZER);
         match within(CALL, removed).await {
             Ok(_) => Next::Idle,
             Err(error) => {
                 tracing::warn!(host = %host.meta.key, %error, "finalizer not removed");
-                Next::After(API_RETRY)
+                Next::After(match error {
+                    // The host does not fit the schema: a person must change one of them.
+                    kube::Error::Api(status) if status.code == 422 => LET_GO,
+                    _ => API_RETRY,
+                })
             }
         }
+    }
+
+    /// Whether records of the host may be in DNS, as far as its object tells.
+    fn may_have_records(&self, host: &Host) -> bool {
+        let is_unreadable = host.spec.is_err();
+        is_unreadable || host.reported_at().is_some() || self.published_state(host).is_some()
     }
 
     fn deleting(&self, host: &Host, problem: &Problem) -> Outcome {

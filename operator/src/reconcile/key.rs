@@ -53,13 +53,18 @@ pub(super) struct Keys<'a> {
 impl Keys<'_> {
     /// The verdict on the host's key, which is generated where it is missing, and is owned by every
     /// host that names it where it was generated.
-    pub(super) async fn ensure(&self, host: &Host, secret: &ObjectKey) -> Result<Verdict, kube::Error> {
+    pub(super) async fn ensure(
+        &self,
+        host: &Host,
+        secret: &ObjectKey,
+    ) -> Result<Verdict, kube::Error> {
         let verdict = match judge(self.index, secret) {
             Some(verdict) => verdict,
             None => match self.find_or_create(host, secret).await? {
                 Some(verdict) => verdict,
-                None => judge(self.index, secret)
-                    .unwrap_or_else(|| Verdict::of(Reason::SecretNotFound)),
+                None => {
+                    judge(self.index, secret).unwrap_or_else(|| Verdict::of(Reason::SecretNotFound))
+                }
             },
         };
         if let Some(key) = self.index.key(secret)
@@ -91,13 +96,18 @@ impl Keys<'_> {
             return Ok(None);
         }
         let Some(token) = generate_token() else {
-            return Ok(Some(Verdict::of(Reason::SecretNotFound).saying("the system has no randomness")));
+            return Ok(Some(
+                Verdict::of(Reason::SecretNotFound).saying("the system has no randomness"),
+            ));
         };
         let generated = Secret {
             metadata: ObjectMeta {
                 name: Some(secret.name.to_string()),
                 namespace: Some(secret.namespace.to_string()),
-                labels: Some(BTreeMap::from([(GENERATED_LABEL.to_owned(), "true".to_owned())])),
+                labels: Some(BTreeMap::from([(
+                    GENERATED_LABEL.to_owned(),
+                    "true".to_owned(),
+                )])),
                 owner_references: Some(vec![owner(host)]),
                 ..ObjectMeta::default()
             },
@@ -137,7 +147,10 @@ impl Keys<'_> {
         // A strategic merge patch merges owners by UID: several hosts never lose each other's.
         let patch = serde_json::json!({"metadata": {"ownerReferences": [owner(host)]}});
         self.metrics.count_api_write("secret");
-        match api.patch(&secret.name, &params, &Patch::Strategic(patch)).await {
+        match api
+            .patch(&secret.name, &params, &Patch::Strategic(patch))
+            .await
+        {
             Ok(patched) => {
                 if let Some(key) = UpdateKey::new(&patched) {
                     self.index.apply_key(key);

@@ -72,6 +72,8 @@ struct Progress {
     uid: Arc<str>,
     /// What is in DNS, as of our last write.
     published: Option<PublishedState>,
+    /// An attempt has failed since: DNS may say something else.
+    in_doubt: bool,
     /// Failed attempts in a row.
     failures: u32,
     /// Since when its deletion cannot go on.
@@ -168,10 +170,19 @@ impl Controller {
         }
     }
 
+    /// Whether DNS may say something else than [`Self::published_state`].
+    fn is_in_doubt(&self, host: &Host) -> bool {
+        match self.progress().get(&host.meta.key) {
+            Some(progress) if progress.uid == host.meta.uid => progress.in_doubt,
+            _ => host.has_changed_since_published(),
+        }
+    }
+
     fn remember_published(&self, meta: &Meta, published: Option<PublishedState>) {
         let progress = Progress {
             uid: meta.uid.clone(),
             published,
+            in_doubt: false,
             failures: 0,
             blocked_since: None,
         };
@@ -179,15 +190,29 @@ impl Controller {
     }
 
     fn remember_problem(&self, meta: &Meta, problem: &Problem) -> Next {
-        let published = self.index.host(&meta.key).and_then(|h| self.published_state(&h));
+        let published = self
+            .index
+            .host(&meta.key)
+            .and_then(|h| self.published_state(&h));
         let mut all = self.progress();
+        // What is known of a former host of this name says nothing about this one.
+        if all
+            .get(&meta.key)
+            .is_some_and(|former| former.uid != meta.uid)
+        {
+            all.remove(&meta.key);
+        }
         let progress = all.entry(meta.key.clone()).or_insert_with(|| Progress {
             uid: meta.uid.clone(),
             published,
+            in_doubt: true,
             failures: 0,
             blocked_since: None,
         });
-        let next = problem.retry(progress.failures).map_or(Next::Idle, Next::After);
+        progress.in_doubt = true;
+        let next = problem
+            .retry(progress.failures)
+            .map_or(Next::Idle, Next::After);
         progress.failures = progress.failures.saturating_add(1);
         match problem.lets_go() {
             true => drop(progress.blocked_since.get_or_insert_with(Instant::now)),
@@ -198,7 +223,9 @@ impl Controller {
 
     fn blocked_too_long(&self, meta: &Meta) -> bool {
         let all = self.progress();
-        let since = all.get(&meta.key).and_then(|progress| progress.blocked_since);
+        let since = all
+            .get(&meta.key)
+            .and_then(|progress| progress.blocked_since);
         since.is_some_and(|since| since.elapsed() >= LET_GO)
     }
 
@@ -235,7 +262,9 @@ fn enqueue(queue: &mut Queue<Affected>, looked: &HashMap<ObjectKey, Instant>, ob
     let now = Instant::now();
     let at = match &object {
         Affected::Host(_) => now,
-        Affected::Zone(key) => looked.get(key).map_or(now, |last| now.max(*last + zone::PAUSE)),
+        Affected::Zone(key) => looked
+            .get(key)
+            .map_or(now, |last| now.max(*last + zone::PAUSE)),
     };
     queue.push(object, at);
 }

@@ -68,7 +68,11 @@ impl Problem {
             }
             Self::HostGone => return None,
         };
-        Some(first.saturating_mul(1 << attempt.min(10)).min(last.max(first)))
+        Some(
+            first
+                .saturating_mul(1 << attempt.min(10))
+                .min(last.max(first)),
+        )
     }
 
     /// Whether a host that is being deleted may be let go when this lasts: what is needed to remove

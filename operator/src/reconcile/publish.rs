@@ -9,7 +9,6 @@ use std::sync::Arc;
 use dynhost_crds::host::DynamicHost;
 use jiff::Timestamp;
 use kube::api::Api;
-use kube::core::DeserializeGuard;
 
 use super::Controller;
 use super::problem::Problem;
@@ -17,18 +16,22 @@ use super::zone::ZoneAccess;
 use crate::admission::Admitted;
 use crate::deadline::{CALL, within};
 use crate::index::host::{Host, PublishedState};
+use crate::index::stored::Stored;
 use crate::index::zone::Zone;
 use crate::provider::ApplyError;
 use crate::record::change::{Basis, Found, HostChange};
 use crate::record::desired::{Desired, desired};
 use crate::record::marker::{HostDigest, Marker, Nonce};
-use crate::record::plan::{Attempted, Known, Ours, Plan, Recovery, after, plan, recover};
+use crate::record::plan::{Attempted, Known, Ours, Plan, Recovery, after, basis_of, plan, recover};
 
 /// Attempts of one reconcile; more mean that somebody writes the same records all the time.
 const ATTEMPTS: usize = 8;
 
 impl Controller {
     /// What is in DNS when all is published; `None`: nothing has ever been reported.
+    ///
+    /// What is in doubt is written even where it seems to be there: the address may have changed
+    /// back while the outcome of a message was unknown, or after a crash between DNS and status.
     pub(super) async fn publish(
         &self,
         host: Arc<Host>,
@@ -40,13 +43,18 @@ impl Controller {
         let mut host = host;
         let mut want = wanted(&host, zone).ok_or(Problem::ZoneGone)?;
         let mut state = before;
+        let mut in_doubt = self.is_in_doubt(&host);
         let mut refused: Vec<Basis> = Vec::new();
         let mut retry: Option<(Basis, Known)> = None;
         for _ in 0..ATTEMPTS {
-            let known = state.as_ref().map(PublishedState::known).unwrap_or_default();
+            let known = state
+                .as_ref()
+                .map(PublishedState::known)
+                .unwrap_or_default();
             let marker = state.as_ref().and_then(|s| s.marker.as_ref());
             let step = match retry.take() {
                 Some((basis, known)) => Some(Plan::on(basis, after(&want, known))),
+                None if in_doubt => Some(Plan::on(basis_of(marker), after(&want, known))),
                 None => plan(&want, known, marker),
             };
             let Some(step) = step else {
@@ -62,7 +70,7 @@ impl Controller {
             match applied {
                 Ok(_) => {
                     self.tell_address(&host, state.as_ref(), &step.after);
-                    return Ok(published(step.after, sent));
+                    return Ok(published(&host, step.after, sent));
                 }
                 Err(ApplyError::PreconditionFailed(_)) => refused.push(step.basis.clone()),
                 Err(ApplyError::Unknown(_)) => {}
@@ -80,7 +88,8 @@ impl Controller {
             };
             match recover(&found, &ours, &attempted) {
                 Recovery::Applied => {
-                    state = published(step.after, sent);
+                    state = published(&host, step.after, sent);
+                    in_doubt = false;
                     refused.clear();
                 }
                 Recovery::Retry(basis) => {
@@ -99,8 +108,7 @@ impl Controller {
     /// The host as the API server has it: the index may be behind.
     async fn get_from_api_server(&self, host: &Host) -> Result<Arc<Host>, Problem> {
         let key = &host.meta.key;
-        let api: Api<DeserializeGuard<DynamicHost>> =
-            Api::namespaced(self.client.clone(), &key.namespace);
+        let api: Api<Stored<DynamicHost>> = Api::namespaced(self.client.clone(), &key.namespace);
         let object = within(CALL, api.get_opt(&key.name)).await;
         let object = object.map_err(|error| Problem::Unavailable {
             detail: format!("the API server did not tell the host's addresses: {error}"),
@@ -189,13 +197,15 @@ fn change(host: &Host, want: &Desired, step: &Plan, marker: Option<Marker>) -> O
     })
 }
 
-fn published(after: Known, marker: Option<Marker>) -> Option<PublishedState> {
+/// `at` is never before the reports that are published, whatever the endpoints' clocks say.
+fn published(host: &Host, after: Known, marker: Option<Marker>) -> Option<PublishedState> {
+    let now = Timestamp::now();
     marker.map(|marker| PublishedState {
         ipv4: after.ipv4,
         ipv6: after.ipv6,
         ttl: after.ttl,
         marker: Some(marker),
-        at: Timestamp::now(),
+        at: host.reported_at().map_or(now, |reported| now.max(reported)),
     })
 }
 

@@ -64,7 +64,10 @@ impl<K: Eq + Hash + Clone> Queue<K> {
 
     /// When the next entry is due that is not under way.
     pub(super) fn next_due(&self) -> Option<Instant> {
-        let all = self.due.iter().flat_map(|(at, numbers)| numbers.iter().map(move |n| (at, n)));
+        let all = self
+            .due
+            .iter()
+            .flat_map(|(at, numbers)| numbers.iter().map(move |n| (at, n)));
         all.filter(|(_, n)| self.keys.get(n).is_some_and(|key| !self.busy.contains(key)))
             .map(|(at, _)| *at)
             .next()

@@ -1,10 +1,9 @@
 //! From the outcome of a reconcile to `status`: PURE, but for the one function that writes it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
-
-use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use dynhost_crds::CONTROLLER_FIELD_MANAGER;
 use dynhost_crds::conditions::{ConditionStatus, ConditionType, Reason};
@@ -14,13 +13,15 @@ use futures::stream::FuturesUnordered;
 use jiff::Timestamp;
 use kube::api::{Api, Patch, PatchParams};
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 
 use super::events::Events;
+use super::queue::Queue;
+use super::sleep_until;
 use crate::deadline::{CALL, within};
 use crate::index::Index;
 use crate::index::host::{CompactCondition, Host, PublishedState};
 use crate::index::object::ObjectKey;
+use crate::index::stored::Stored;
 use crate::metrics::Metrics;
 
 /// A verdict with the sentence for people, where it is another one than the reason's own.
@@ -129,8 +130,13 @@ pub fn set_conditions(
 /// Status writes in flight: the API server's writes are the scarce thing, and endpoint patches go first.
 const IN_FLIGHT: usize = 4;
 
-/// How long status writes wait for endpoint patches at most.
+/// How long an outcome waits for a newer one: a client that reports one family after the other costs
+/// one write, and its second patch does not meet the write that its first one caused.
+const SETTLE: Duration = Duration::from_millis(10);
+
+/// How long status writes wait for endpoint patches at most, and how often they look.
 const HOLD_BACK: Duration = Duration::from_secs(5);
+const HOLD_STEP: Duration = Duration::from_millis(5);
 
 /// Pause before a failed write is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -148,48 +154,45 @@ pub struct StatusWriter {
 impl StatusWriter {
     /// Writes what comes until the senders are gone and everything is written.
     pub async fn run(self, mut outcomes: mpsc::UnboundedReceiver<(ObjectKey, Outcome)>) {
-        let mut waiting: HashMap<ObjectKey, Outcome> = HashMap::new();
-        let mut order = std::collections::VecDeque::new();
+        let mut latest: HashMap<ObjectKey, Outcome> = HashMap::new();
+        let mut queue = Queue::default();
         let mut writing = FuturesUnordered::new();
-        let mut busy = std::collections::HashSet::new();
         let mut open = true;
-        let mut held_since: Option<Instant> = None;
-        while open || !waiting.is_empty() || !writing.is_empty() {
-            let held = self.holds_back(&mut held_since) && open;
-            while !held && writing.len() < IN_FLIGHT {
-                let Some(position) = order.iter().position(|key| !busy.contains(key)) else {
-                    break;
-                };
-                let Some(key) = order.remove(position) else {
-                    break;
-                };
-                let Some(outcome) = waiting.remove(&key) else {
-                    continue;
-                };
-                busy.insert(key.clone());
-                writing.push(self.write(key, outcome));
+        let mut held_since = None;
+        while open || !latest.is_empty() || !writing.is_empty() {
+            let now = Instant::now();
+            let held = open && self.holds_back(&mut held_since);
+            while !held
+                && writing.len() < IN_FLIGHT
+                && let Some(key) = queue.pop(now)
+            {
+                match latest.remove(&key) {
+                    Some(outcome) => writing.push(self.write(key, outcome)),
+                    None => queue.done(&key),
+                }
             }
+            let next = match queue.next_due() {
+                Some(_) if held => Some(now + HOLD_STEP),
+                due if writing.len() < IN_FLIGHT => due,
+                _ => None,
+            };
             tokio::select! {
                 received = outcomes.recv(), if open => match received {
                     Some((key, outcome)) => {
-                        if waiting.insert(key.clone(), outcome).is_none() {
-                            order.push_back(key);
-                        }
+                        latest.insert(key.clone(), outcome);
+                        queue.push(key, Instant::now() + SETTLE);
                     }
                     None => open = false,
                 },
                 Some((key, failed)) = writing.next(), if !writing.is_empty() => {
-                    busy.remove(&key);
+                    queue.done(&key);
                     // A newer outcome of the same host makes the failed one void.
-                    if let Some(outcome) = failed
-                        && open
-                        && !waiting.contains_key(&key)
-                    {
-                        waiting.insert(key.clone(), outcome);
-                        order.push_back(key);
+                    if let Some(outcome) = failed && open && !latest.contains_key(&key) {
+                        latest.insert(key.clone(), outcome);
+                        queue.push(key, Instant::now() + RETRY);
                     }
                 }
-                () = tokio::time::sleep(Duration::from_millis(5)), if held && !waiting.is_empty() => {}
+                () = sleep_until(next), if next.is_some() => {}
             }
         }
     }
@@ -213,7 +216,7 @@ impl StatusWriter {
             return (key, None);
         }
         let patch = patch(&host, &outcome, &conditions);
-        let api: Api<DynamicHost> = Api::namespaced(self.client.clone(), &key.namespace);
+        let api: Api<Stored<DynamicHost>> = Api::namespaced(self.client.clone(), &key.namespace);
         let params = PatchParams {
             field_manager: Some(CONTROLLER_FIELD_MANAGER.to_owned()),
             ..PatchParams::default()
@@ -224,15 +227,19 @@ impl StatusWriter {
         match within(CALL, written).await {
             Ok(object) => {
                 self.events.host_conditions_changed(&host, &conditions);
-                if let Some(host) = Host::from_object(&object) {
+                if let Some(host) = Host::new(&object) {
                     self.index.apply_host_reply(host);
                 }
                 (key, None)
             }
             Err(kube::Error::Api(status)) if status.code == 404 => (key, None),
+            // The host does not fit the schema; a change of it brings us back.
+            Err(kube::Error::Api(status)) if status.code == 422 => {
+                tracing::warn!(host = %key, error = %status.message, "status refused");
+                (key, None)
+            }
             Err(error) => {
                 tracing::warn!(host = %key, %error, "status not written");
-                tokio::time::sleep(RETRY).await;
                 (key, Some(outcome))
             }
         }
@@ -247,17 +254,18 @@ fn differs(host: &Host, outcome: &Outcome, conditions: &[CompactCondition]) -> b
 
 fn patch(host: &Host, outcome: &Outcome, conditions: &[CompactCondition]) -> serde_json::Value {
     let conditions: Vec<_> = conditions.iter().map(CompactCondition::to_status).collect();
-    let hostname = host.spec.as_ref().ok().map(|spec| &spec.hostname);
-    let published = outcome.state.as_ref().zip(hostname);
-    serde_json::json!({
+    let mut patch = serde_json::json!({
         // The API server refuses the patch where the name belongs to another object by now.
         "metadata": {"uid": &*host.meta.uid},
-        "status": {
-            "observedGeneration": outcome.generation,
-            "conditions": conditions,
-            "published": published.map(|(state, hostname)| state.to_status(hostname)),
-        },
-    })
+        "status": {"observedGeneration": outcome.generation, "conditions": conditions},
+    });
+    // A host whose spec cannot be read may still have records; what is known of them stays.
+    if let Ok(spec) = &host.spec {
+        let published = outcome.state.as_ref();
+        let published = published.map(|state| state.to_status(&spec.hostname));
+        patch["status"]["published"] = serde_json::json!(published);
+    }
+    patch
 }
 
 #[cfg(test)]
@@ -284,7 +292,10 @@ mod tests {
         }
         use Reason::*;
         check((Accepted, Generated, Published), (True, Ready));
-        check((Accepted, Supplied, AwaitingFirstUpdate), (True, AwaitingFirstUpdate));
+        check(
+            (Accepted, Supplied, AwaitingFirstUpdate),
+            (True, AwaitingFirstUpdate),
+        );
         check((Accepted, Generated, Suspended), (True, Suspended));
         check((NameConflict, Generated, Published), (False, NameConflict));
         check((Accepted, WrongType, ForeignRecord), (False, WrongType));
@@ -294,13 +305,20 @@ mod tests {
     #[test]
     fn a_conditions_time_moves_only_with_its_status() {
         let (t1, t2) = (Timestamp::UNIX_EPOCH, Timestamp::MAX);
-        let first = outcome(Reason::Accepted, Reason::Generated, Reason::AwaitingFirstUpdate);
+        let first = outcome(
+            Reason::Accepted,
+            Reason::Generated,
+            Reason::AwaitingFirstUpdate,
+        );
         let first = first.conditions(&[], t1);
         let second = outcome(Reason::Accepted, Reason::Supplied, Reason::Published);
         let second = second.conditions(&first, t2);
         let times: Vec<_> = second.iter().map(|c| (c.status, c.since == t1)).collect();
         // Accepted stayed, KeyReady changed its reason only, Published went from Unknown to True, Ready stayed.
-        assert_eq!(times, [(True, true), (True, true), (True, false), (True, true)]);
+        assert_eq!(
+            times,
+            [(True, true), (True, true), (True, false), (True, true)]
+        );
         assert_eq!(first[2].status, Unknown);
         assert!(second.iter().all(|c| c.generation == 3));
     }

@@ -21,6 +21,7 @@ use super::{Controller, Next};
 use crate::deadline::{CALL, within};
 use crate::index::host::CompactCondition;
 use crate::index::object::ObjectKey;
+use crate::index::stored::Stored;
 use crate::index::zone::Zone;
 use crate::name::Fqdn;
 use crate::provider::Provider;
@@ -130,7 +131,10 @@ impl ZoneAccess {
             }
             Err(problem) => {
                 health.failures = health.failures.saturating_add(1);
-                problem.retry(health.failures - 1).unwrap_or(RECHECK).min(RECHECK)
+                problem
+                    .retry(health.failures - 1)
+                    .unwrap_or(RECHECK)
+                    .min(RECHECK)
             }
         };
         health.probed = Some(verdict.clone());
@@ -209,8 +213,7 @@ impl Controller {
             (ConditionType::Ready, ready),
         ];
         let former = &zone.conditions;
-        let conditions =
-            set_conditions(verdicts, zone.meta.generation, former, Timestamp::now());
+        let conditions = set_conditions(verdicts, zone.meta.generation, former, Timestamp::now());
         match within(CALL, self.write_zone_status(&zone, &hosts, &conditions)).await {
             Ok(()) => next,
             Err(error) => {
@@ -241,14 +244,16 @@ impl Controller {
     ) -> Result<(), kube::Error> {
         let zone = match (zone.meta.deleting, zone.finalizer) {
             (false, false) if hosts.admitted > 0 => {
-                finalizer::add::<DynamicZone>(&self.client, &zone.meta, ZONE_FINALIZER).await?
+                finalizer::add::<Stored<DynamicZone>>(&self.client, &zone.meta, ZONE_FINALIZER)
+                    .await?
             }
             (true, true) if !hosts.in_dns => {
-                finalizer::remove::<DynamicZone>(&self.client, &zone.meta, ZONE_FINALIZER).await?
+                finalizer::remove::<Stored<DynamicZone>>(&self.client, &zone.meta, ZONE_FINALIZER)
+                    .await?
             }
             _ => None,
         };
-        if let Some(zone) = zone.as_ref().and_then(Zone::from_object) {
+        if let Some(zone) = zone.as_ref().and_then(Zone::new) {
             self.index.apply_zone_reply(zone);
         }
         Ok(())
@@ -276,21 +281,29 @@ impl Controller {
             },
         });
         let key = &zone.meta.key;
-        let api: Api<DynamicZone> = Api::namespaced(self.client.clone(), &key.namespace);
+        let api: Api<Stored<DynamicZone>> = Api::namespaced(self.client.clone(), &key.namespace);
         let params = PatchParams {
             field_manager: Some(CONTROLLER_FIELD_MANAGER.to_owned()),
             ..PatchParams::default()
         };
         self.metrics.count_api_write("zone_status");
-        match api.patch_status(&key.name, &params, &Patch::Merge(patch)).await {
+        match api
+            .patch_status(&key.name, &params, &Patch::Merge(patch))
+            .await
+        {
             Ok(object) => {
                 self.events.zone_conditions_changed(zone, conditions);
-                if let Some(zone) = Zone::from_object(&object) {
+                if let Some(zone) = Zone::new(&object) {
                     self.index.apply_zone_reply(zone);
                 }
                 Ok(())
             }
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            // The zone does not fit the schema; a change of it brings us back.
+            Err(kube::Error::Api(status)) if status.code == 422 => {
+                tracing::warn!(zone = %key, error = %status.message, "status refused");
+                Ok(())
+            }
             Err(error) => Err(error),
         }
     }

@@ -6,7 +6,7 @@ use dynhost_crds::host::{Observation, Observed};
 
 use super::change::RrsetChange;
 use crate::admission::Admitted;
-use crate::update::source_address::{Scope, scope};
+use crate::update::source_address::is_publishable;
 
 /// What is to become of a host's RRsets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,11 +39,8 @@ fn family<A: Copy + Into<IpAddr>>(
     match observed {
         _ if !wanted => RrsetChange::Remove,
         None => RrsetChange::Keep,
-        Some(observed) => match scope(observed.address.into()) {
-            Scope::Global | Scope::Documentation => RrsetChange::Set(observed.address),
-            Scope::Private if allow_private => RrsetChange::Set(observed.address),
-            Scope::Private | Scope::Unusable => RrsetChange::Remove,
-        },
+        Some(o) if is_publishable(o.address.into(), allow_private) => RrsetChange::Set(o.address),
+        Some(_) => RrsetChange::Remove,
     }
 }
 
@@ -103,7 +100,11 @@ mod tests {
                 ipv4: want_ipv4,
                 ipv6: want_ipv6,
             };
-            assert_eq!(desired(admitted, &observed), expected, "{spec} {ipv4:?} {ipv6:?}");
+            assert_eq!(
+                desired(admitted, &observed),
+                expected,
+                "{spec} {ipv4:?} {ipv6:?}"
+            );
         }
         let a = Ipv4Addr::new(198, 51, 100, 7);
         let aaaa: Ipv6Addr = "2001:db8::7".parse().unwrap();
@@ -113,7 +114,11 @@ mod tests {
         check(json!({}), both, (90, Set(a), Set(aaaa)));
         check(json!({"ttl": 30}), (both.0, None), (30, Set(a), Keep));
         check(json!({"families": ["IPv6"]}), both, (90, Remove, Set(aaaa)));
-        check(json!({"families": ["IPv4"]}), (None, None), (90, Keep, Remove));
+        check(
+            json!({"families": ["IPv4"]}),
+            (None, None),
+            (90, Keep, Remove),
+        );
         check(json!({}), private, (90, Remove, Remove));
         let allowed = (
             90,

@@ -33,8 +33,12 @@ pub fn plan(desired: &Desired, known: Known, marker: Option<&Marker>) -> Option<
     if (after.ipv4, after.ipv6) == (known.ipv4, known.ipv6) && same_ttl {
         return None;
     }
-    let basis = marker.cloned().map_or(Basis::Absent, Basis::Marker);
-    Some(Plan::on(basis, after))
+    Some(Plan::on(basis_of(marker), after))
+}
+
+/// What must hold in DNS for a change of what was written under `marker`.
+pub fn basis_of(marker: Option<&Marker>) -> Basis {
+    marker.cloned().map_or(Basis::Absent, Basis::Marker)
 }
 
 impl Plan {
@@ -130,10 +134,7 @@ pub fn recover(found: &Found, ours: &Ours, attempted: &Attempted<'_>) -> Recover
         .into_iter()
         .flatten()
         .find(|basis| !attempted.refused.contains(basis))
-        .map_or_else(
-            || Recovery::Foreign(describe(found)),
-            Recovery::Retry,
-        )
+        .map_or_else(|| Recovery::Foreign(describe(found)), Recovery::Retry)
 }
 
 /// The one marker of this owner and host, whatever its nonce.
@@ -157,7 +158,10 @@ pub fn is_as_published(found: &Found, published: Known) -> bool {
 fn describe(found: &Found) -> String {
     let addresses = found.ipv4.iter().map(ToString::to_string);
     let addresses = addresses.chain(found.ipv6.iter().map(ToString::to_string));
-    let cname = found.cname.iter().map(|target| format!("a CNAME to {target}"));
+    let cname = found
+        .cname
+        .iter()
+        .map(|target| format!("a CNAME to {target}"));
     let markers = found.marker_texts.iter();
     let markers = markers.map(|text| match Marker::parse(text) {
         Ok(marker) => format!("the marker of owner {}", marker.owner),
@@ -219,11 +223,23 @@ mod tests {
         let both = known(Some(A), Some(AAAA));
         check((60, Keep, Keep), nothing, None);
         check((60, Keep, Remove), nothing, None);
-        check((60, Set(A), Keep), nothing, Some((known(Some(A), None), true)));
+        check(
+            (60, Set(A), Keep),
+            nothing,
+            Some((known(Some(A), None), true)),
+        );
         check((60, Set(A), Set(AAAA)), both, None);
         check((60, Keep, Keep), both, None);
-        check((60, Set(B), Keep), both, Some((known(Some(B), Some(AAAA)), true)));
-        check((60, Remove, Keep), both, Some((known(None, Some(AAAA)), true)));
+        check(
+            (60, Set(B), Keep),
+            both,
+            Some((known(Some(B), Some(AAAA)), true)),
+        );
+        check(
+            (60, Remove, Keep),
+            both,
+            Some((known(None, Some(AAAA)), true)),
+        );
         check((60, Remove, Remove), both, Some((known(None, None), false)));
         let longer = Known { ttl: 90, ..both };
         check((90, Set(A), Set(AAAA)), both, Some((longer, true)));
@@ -310,7 +326,10 @@ mod tests {
         for (name, there) in [
             ("a foreign address", found(None, &[B])),
             ("a foreign CNAME", cname),
-            ("another owner's marker", found(Some(&marker("other", 5)), &[A])),
+            (
+                "another owner's marker",
+                found(Some(&marker("other", 5)), &[A]),
+            ),
             ("two markers", {
                 let mut two = found(Some(&marker("home", 5)), &[A]);
                 two.marker_texts.push(marker("other", 5).to_string());

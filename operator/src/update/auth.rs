@@ -115,8 +115,8 @@ mod tests {
     use super::*;
     use crate::index::object::ObjectKey;
     use crate::update::fixture;
-    use crate::update::protocol::dyndns2;
     use crate::update::protocol::Input;
+    use crate::update::protocol::dyndns2;
 
     /// A host `family/<label><n>` of this name, the younger the higher `n`.
     fn host(label: &str, n: u8) -> Arc<Host> {
@@ -168,7 +168,12 @@ mod tests {
         let two: &[(&str, u8)] = &[("home", 1), ("nas", 2)];
         let home: &str = "hostname=home.dyn.example.org";
         check(one, "", home, Ok(&["home1"]));
-        check(one, "someone", "hostname=HOME.dyn.example.org.", Ok(&["home1"]));
+        check(
+            one,
+            "someone",
+            "hostname=HOME.dyn.example.org.",
+            Ok(&["home1"]),
+        );
         check(one, "", "hostname=nas.dyn.example.org", Ok(&["nohost"]));
         check(one, "", "hostname=example.org", Ok(&["nohost"]));
         check(one, "", "hostname=home", Ok(&["notfqdn"]));
@@ -200,7 +205,13 @@ mod tests {
                 .map(|n| host("home", n as u8))
                 .collect();
             let judge = |host: &Host| {
-                let n: usize = host.meta.key.name.trim_start_matches("home").parse().unwrap();
+                let n: usize = host
+                    .meta
+                    .key
+                    .name
+                    .trim_start_matches("home")
+                    .parse()
+                    .unwrap();
                 judgements[n].clone()
             };
             let targets = Authenticated::new(hosts)
@@ -221,7 +232,10 @@ mod tests {
         check(&[Err(Refusal::Invalid("x".into()))], Err(Outcome::NoHost));
         check(&[Err(Refusal::ZoneNotFound)], Err(Outcome::Unavailable));
         check(&[Err(Refusal::NotYetJudged)], Err(Outcome::Unavailable));
-        check(&[conflict(), Err(Refusal::NotYetJudged)], Err(Outcome::Unavailable));
+        check(
+            &[conflict(), Err(Refusal::NotYetJudged)],
+            Err(Outcome::Unavailable),
+        );
     }
 
     #[test]

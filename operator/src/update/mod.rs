@@ -15,6 +15,7 @@ pub mod decide;
 pub mod outcome;
 pub mod patch;
 pub mod protocol;
+pub mod scope;
 pub mod source_address;
 
 #[cfg(test)]

@@ -91,11 +91,7 @@ fn later_than(former: Option<Timestamp>, now: Timestamp) -> Timestamp {
     Timestamp::from_microsecond(now.as_microsecond().max(after)).unwrap_or(now)
 }
 
-fn observation<A: Serialize>(
-    address: A,
-    changed_at: Timestamp,
-    provenance: &Provenance,
-) -> Value {
+fn observation<A: Serialize>(address: A, changed_at: Timestamp, provenance: &Provenance) -> Value {
     json!(Observation {
         address,
         changed_at,
@@ -131,7 +127,13 @@ mod tests {
             protocol: "dyndns2",
             client: Some("curl/7.88.1".into()),
         };
-        json!(guarded_patch(&host, news, &provenance, guard, NOW.parse().unwrap()))
+        json!(guarded_patch(
+            &host,
+            news,
+            &provenance,
+            guard,
+            NOW.parse().unwrap()
+        ))
     }
 
     fn observed(address: &str, changed_at: &str) -> Value {
@@ -141,7 +143,8 @@ mod tests {
     #[test]
     fn the_patch_adds_below_what_is_stored() {
         fn check(status: Value, expected: Value) {
-            let mut operations = json!([{"op": "test", "path": "/metadata/uid", "value": "uid-home"}]);
+            let mut operations =
+                json!([{"op": "test", "path": "/metadata/uid", "value": "uid-home"}]);
             let all = operations.as_array_mut().unwrap();
             all.extend(expected.as_array().unwrap().iter().cloned());
             assert_eq!(patch_of(status, Guard::FormerValues), operations);
@@ -177,7 +180,10 @@ mod tests {
     #[test]
     fn the_last_attempt_tests_the_resource_version_instead_of_values() {
         let former = observed("198.51.100.1", "2026-01-01T00:00:00Z");
-        let patch = patch_of(json!({"observed": {"ipv4": former}}), Guard::ResourceVersion);
+        let patch = patch_of(
+            json!({"observed": {"ipv4": former}}),
+            Guard::ResourceVersion,
+        );
         let operations = patch.as_array().unwrap();
         assert_eq!(operations.len(), 4);
         assert_eq!(
@@ -190,12 +196,24 @@ mod tests {
     fn every_change_is_later_than_the_one_before() {
         fn check(former: Option<&str>, expected: &str) {
             let former = former.map(|t| t.parse().unwrap());
-            assert_eq!(later_than(former, NOW.parse().unwrap()).to_string(), expected);
+            assert_eq!(
+                later_than(former, NOW.parse().unwrap()).to_string(),
+                expected
+            );
         }
         check(None, "2026-01-02T03:04:05.123456Z");
-        check(Some("2026-01-02T03:04:05.123455Z"), "2026-01-02T03:04:05.123456Z");
-        check(Some("2026-01-02T03:04:05.123456Z"), "2026-01-02T03:04:05.123457Z");
-        check(Some("2026-01-02T03:04:05.123456789Z"), "2026-01-02T03:04:05.123457Z");
+        check(
+            Some("2026-01-02T03:04:05.123455Z"),
+            "2026-01-02T03:04:05.123456Z",
+        );
+        check(
+            Some("2026-01-02T03:04:05.123456Z"),
+            "2026-01-02T03:04:05.123457Z",
+        );
+        check(
+            Some("2026-01-02T03:04:05.123456789Z"),
+            "2026-01-02T03:04:05.123457Z",
+        );
         check(Some("2027-01-01T00:00:00Z"), "2027-01-01T00:00:00.000001Z");
     }
 }

@@ -18,12 +18,17 @@ use serde_json::json;
 
 use crate::timing::Timing;
 
-pub struct Floor {
-    pub patch: Timing,
-    pub update: Timing,
+pub(crate) struct Floor {
+    pub(crate) patch: Timing,
+    pub(crate) update: Timing,
 }
 
-pub async fn measure(stack: &Stack, zone: &Zone, host: &DynamicHost, n: usize) -> Result<Floor> {
+pub(crate) async fn measure(
+    stack: &Stack,
+    zone: &Zone,
+    host: &DynamicHost,
+    n: usize,
+) -> Result<Floor> {
     Ok(Floor {
         patch: patches(stack, host, n).await?,
         update: updates(stack, zone, n).await?,

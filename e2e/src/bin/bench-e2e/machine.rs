@@ -4,7 +4,7 @@ use anyhow::Result;
 use dynhost_e2e::stack::Stack;
 
 /// Machine, versions and date, as a Markdown list.
-pub async fn describe(stack: &Stack) -> Result<String> {
+pub(crate) async fn describe(stack: &Stack) -> Result<String> {
     let cpu = std::fs::read_to_string("/proc/cpuinfo")?;
     let model = cpu
         .lines()

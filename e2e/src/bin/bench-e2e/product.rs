@@ -20,7 +20,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 
 /// From the request at the endpoint (a connection of its own, as routers do) until BIND answers
 /// with the new address.
-pub async fn updates(
+pub(crate) async fn updates(
     stack: &Stack,
     zone: &Zone,
     host: &DynamicHost,
@@ -50,13 +50,13 @@ pub async fn updates(
     Ok(Timing::new(durations))
 }
 
-pub struct Created {
-    pub exist: Duration,
-    pub ready: Duration,
+pub(crate) struct Created {
+    pub(crate) exist: Duration,
+    pub(crate) ready: Duration,
 }
 
 /// Creates hosts as fast as the API server takes them, and waits until all are Ready.
-pub async fn create_hosts(stack: &Stack, zone: &Zone, n: usize) -> Result<Created> {
+pub(crate) async fn create_hosts(stack: &Stack, zone: &Zone, n: usize) -> Result<Created> {
     let hosts = stack.hosts(&zone.namespace).await?;
     let start = Instant::now();
     stream::iter(0..n)
@@ -91,7 +91,7 @@ pub async fn create_hosts(stack: &Stack, zone: &Zone, n: usize) -> Result<Create
 }
 
 /// The operator's peak of resident memory in MiB.
-pub async fn memory(stack: &Stack) -> Result<f64> {
+pub(crate) async fn memory(stack: &Stack) -> Result<f64> {
     let pid = stack.operator.pid().await?;
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let kib: f64 = status

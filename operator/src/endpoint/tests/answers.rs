@@ -17,7 +17,9 @@ async fn answers_are_exact() {
     let basic = BASE64_STANDARD.encode(format!("x:{TOKEN}"));
     let wrong = BASE64_STANDARD.encode("x:wrong-horse-battery");
     let check = async |request: &str, expected: &str| {
-        let answer = fixture.exchange(request.replace('\n', "\r\n").as_bytes()).await;
+        let answer = fixture
+            .exchange(request.replace('\n', "\r\n").as_bytes())
+            .await;
         assert_eq!(undated(&answer), expected, "{request}");
     };
     // HTTP/1.0, as inadyn speaks it: no host with a port, and the connection ends.
@@ -33,7 +35,9 @@ async fn answers_are_exact() {
     )
     .await;
     check(
-        &format!("GET {HOME} HTTP/1.1\nHost: x\nConnection: close\nAuthorization: Basic {basic}\n\n"),
+        &format!(
+            "GET {HOME} HTTP/1.1\nHost: x\nConnection: close\nAuthorization: Basic {basic}\n\n"
+        ),
         "HTTP/1.1 200 OK\n\
          cache-control: no-store\n\
          connection: close\n\
@@ -52,9 +56,21 @@ async fn answers_are_exact() {
          \n\
          badauth";
     check(&format!("GET {HOME} HTTP/1.0\n\n"), unauthorized).await;
-    check(&format!("GET {HOME} HTTP/1.0\nAuthorization: Basic {wrong}\n\n"), unauthorized).await;
-    check(&format!("GET {HOME} HTTP/1.0\nAuthorization: Basic %\n\n"), unauthorized).await;
-    check(&format!("GET {HOME} HTTP/1.0\nAuthorization: Bearer x\n\n"), unauthorized).await;
+    check(
+        &format!("GET {HOME} HTTP/1.0\nAuthorization: Basic {wrong}\n\n"),
+        unauthorized,
+    )
+    .await;
+    check(
+        &format!("GET {HOME} HTTP/1.0\nAuthorization: Basic %\n\n"),
+        unauthorized,
+    )
+    .await;
+    check(
+        &format!("GET {HOME} HTTP/1.0\nAuthorization: Bearer x\n\n"),
+        unauthorized,
+    )
+    .await;
     check(
         &format!("GET /nic/update?hostname=other.dyn.example.org HTTP/1.0\nAuthorization: Basic {basic}\n\n"),
         "HTTP/1.0 404 Not Found\n\
@@ -121,12 +137,25 @@ async fn each_request_has_its_status_and_words() {
         assert_eq!(answer, (status, body.to_owned()), "{query}");
     };
     let named = |names: &[&str]| {
-        let names: Vec<_> = names.iter().map(|n| format!("{n}.dyn.example.org")).collect();
+        let names: Vec<_> = names
+            .iter()
+            .map(|n| format!("{n}.dyn.example.org"))
+            .collect();
         format!("hostname={}", names.join(","))
     };
     let home = named(&["home"]);
-    check(&format!("{home}&myip=198.51.100.7"), 200, "good 198.51.100.7").await;
-    check(&format!("{home}&myip=198.51.100.7"), 200, "nochg 198.51.100.7").await;
+    check(
+        &format!("{home}&myip=198.51.100.7"),
+        200,
+        "good 198.51.100.7",
+    )
+    .await;
+    check(
+        &format!("{home}&myip=198.51.100.7"),
+        200,
+        "nochg 198.51.100.7",
+    )
+    .await;
     check(
         &format!("{home}&myip=2001:DB8::7,198.51.100.7"),
         200,
@@ -139,27 +168,50 @@ async fn each_request_has_its_status_and_words() {
         "nochg 198.51.100.7,2001:db8:0::7",
     )
     .await;
-    check(&format!("{home}&myip=%3Cipaddr%3E&myipv6=2001:db8::7"), 200, "nochg 2001:db8::7").await;
+    check(
+        &format!("{home}&myip=%3Cipaddr%3E&myipv6=2001:db8::7"),
+        200,
+        "nochg 2001:db8::7",
+    )
+    .await;
     check(&format!("{home}&myip=999.1.1.1"), 400, "911 badip").await;
     check(&format!("{home}&myip=198.51.100.7/32"), 400, "911 badip").await;
     check(&format!("{home}&myip=192.168.1.2"), 400, "911 badip").await;
     check(&format!("{home}&myip=224.0.0.1"), 400, "911 badip").await;
     check(&format!("{home}&myip=%ff"), 400, "911 badparam").await;
-    check("hostname=h_me.dyn.example.org&myip=198.51.100.7", 400, "notfqdn").await;
+    check(
+        "hostname=h_me.dyn.example.org&myip=198.51.100.7",
+        400,
+        "notfqdn",
+    )
+    .await;
     check("myip=198.51.100.7", 400, "notfqdn").await;
     check(&named(&["other"]), 404, "nohost").await;
     check(&named(&["nowhere"]), 404, "nohost").await;
     check("hostname=home.example.com&myip=198.51.100.7", 404, "nohost").await;
     check(&named(&["lost"]), 503, "911").await;
     check(&named(&["off"]), 403, "abuse").await;
-    check(&format!("{}&myip=10.0.0.1", named(&["lan"])), 200, "good 10.0.0.1").await;
+    check(
+        &format!("{}&myip=10.0.0.1", named(&["lan"])),
+        200,
+        "good 10.0.0.1",
+    )
+    .await;
     check(&named(&["lan"]), 200, "good 127.0.0.1").await;
-    check(&format!("{}&myip=198.51.100.7", named(&["v6"])), 200, "nochg 198.51.100.7").await;
+    check(
+        &format!("{}&myip=198.51.100.7", named(&["v6"])),
+        200,
+        "nochg 198.51.100.7",
+    )
+    .await;
     let twenty_one: Vec<_> = (0..21).map(|n| format!("h{n}")).collect();
     let twenty_one: Vec<_> = twenty_one.iter().map(String::as_str).collect();
     check(&named(&twenty_one), 400, "numhost").await;
     check(
-        &format!("{}&myip=198.51.100.9", named(&["off", "home", "other", "home"])),
+        &format!(
+            "{}&myip=198.51.100.9",
+            named(&["off", "home", "other", "home"])
+        ),
         200,
         "abuse\ngood 198.51.100.9\nnohost\ngood 198.51.100.9",
     )
@@ -170,7 +222,12 @@ async fn each_request_has_its_status_and_words() {
         "nochg 198.51.100.9\n911",
     )
     .await;
-    check(&format!("{}&myip=9.9.9.9", named(&["other", "off"])), 404, "nohost\nabuse").await;
+    check(
+        &format!("{}&myip=9.9.9.9", named(&["other", "off"])),
+        404,
+        "nohost\nabuse",
+    )
+    .await;
     // Only the host's own name was published, and never the connection's.
     assert_eq!(fixture.stored("v6", "ipv4"), Value::Null);
     assert_eq!(fixture.stored("other", "ipv4"), Value::Null);
@@ -183,7 +240,10 @@ async fn twenty_hosts_are_updated_at_once() {
     for name in &names {
         fixture.add_host(name, json!({}));
     }
-    let list: Vec<_> = names.iter().map(|n| format!("{n}.dyn.example.org")).collect();
+    let list: Vec<_> = names
+        .iter()
+        .map(|n| format!("{n}.dyn.example.org"))
+        .collect();
     let target = format!("/v3/update?hostname={}&myip=198.51.100.7", list.join(","));
     let (status, body) = fixture.get(&target).await;
     assert_eq!((status, body), (200, ["good 198.51.100.7"; 20].join("\n")));
@@ -196,7 +256,9 @@ async fn twenty_hosts_are_updated_at_once() {
 async fn a_cold_index_refuses_nobody() {
     let fixture = Fixture::with(Freshness::default()).await;
     assert_eq!(fixture.get(HOME).await, (503, "911".to_owned()));
-    let anonymous = fixture.exchange(format!("GET {HOME} HTTP/1.0\r\n\r\n").as_bytes()).await;
+    let anonymous = fixture
+        .exchange(format!("GET {HOME} HTTP/1.0\r\n\r\n").as_bytes())
+        .await;
     assert_eq!(split(&anonymous), (401, "badauth".to_owned()));
 }
 
@@ -229,7 +291,9 @@ async fn a_probe_changes_nothing() {
     let fixture = Fixture::new().await;
     fixture.add_host("home", json!({}));
     let basic = BASE64_STANDARD.encode(format!("x:{TOKEN}"));
-    let anonymous = fixture.exchange(format!("HEAD {HOME} HTTP/1.0\r\n\r\n").as_bytes()).await;
+    let anonymous = fixture
+        .exchange(format!("HEAD {HOME} HTTP/1.0\r\n\r\n").as_bytes())
+        .await;
     assert!(anonymous.starts_with("HTTP/1.0 401 "), "{anonymous}");
     assert!(anonymous.contains("www-authenticate: Basic"), "{anonymous}");
     let request = format!("HEAD {HOME} HTTP/1.0\r\nAuthorization: Basic {basic}\r\n\r\n");
@@ -245,14 +309,32 @@ async fn what_is_not_http_or_too_large_gets_a_clean_refusal() {
         let answer = fixture.exchange(&request).await;
         assert_eq!(split(&answer).0, status, "{answer}");
     };
-    let long = format!("GET /nic/update?{} HTTP/1.1\r\nHost: x\r\n\r\n", "x".repeat(100_000));
+    let long = format!(
+        "GET /nic/update?{} HTTP/1.1\r\nHost: x\r\n\r\n",
+        "x".repeat(100_000)
+    );
     check(long.into_bytes(), 431).await;
-    let long = format!("GET /nic/update HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(100_000));
+    let long = format!(
+        "GET /nic/update HTTP/1.1\r\nX: {}\r\n\r\n",
+        "x".repeat(100_000)
+    );
     check(long.into_bytes(), 431).await;
-    check(b"GET /nic/update?hostname=\xff\xfe\x00 HTTP/1.1\r\nHost: x\r\n\r\n".to_vec(), 400).await;
+    check(
+        b"GET /nic/update?hostname=\xff\xfe\x00 HTTP/1.1\r\nHost: x\r\n\r\n".to_vec(),
+        400,
+    )
+    .await;
     check(b"\x16\x03\x01\x02\x00\r\n\r\n".to_vec(), 400).await;
-    check(b"GET /nowhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".to_vec(), 404).await;
-    check(b"DELETE /ip HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".to_vec(), 405).await;
+    check(
+        b"GET /nowhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".to_vec(),
+        404,
+    )
+    .await;
+    check(
+        b"DELETE /ip HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".to_vec(),
+        405,
+    )
+    .await;
 }
 
 #[tokio::test]

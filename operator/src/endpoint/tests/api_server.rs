@@ -57,7 +57,11 @@ impl ApiServer {
     }
 
     pub(super) fn store(&self, name: &str, object: Value) {
-        self.state.objects.lock().unwrap().insert(name.to_owned(), object);
+        self.state
+            .objects
+            .lock()
+            .unwrap()
+            .insert(name.to_owned(), object);
     }
 
     pub(super) fn stored(&self, name: &str) -> Value {
@@ -108,7 +112,11 @@ async fn handle(
     assert_eq!(headers["content-type"], "application/json-patch+json");
     let name = name.strip_suffix("/status").unwrap();
     let patch: Value = serde_json::from_slice(&body).unwrap();
-    state.patches.lock().unwrap().push((uri.to_string(), patch.clone()));
+    state
+        .patches
+        .lock()
+        .unwrap()
+        .push((uri.to_string(), patch.clone()));
     state.patched.notify_one();
     let next = state.script.lock().unwrap().pop_front();
     match next {

@@ -232,7 +232,10 @@ mod tests {
             assert_eq!(declared(query).unwrap().spelling(), expected, "{query}");
         }
         check("", "");
-        check("myip=2001:DB8:0::7,198.51.100.7", "198.51.100.7,2001:DB8:0::7");
+        check(
+            "myip=2001:DB8:0::7,198.51.100.7",
+            "198.51.100.7,2001:DB8:0::7",
+        );
         check("myip=::FFFF:198.51.100.7", "::FFFF:198.51.100.7");
     }
 }

@@ -178,7 +178,11 @@ mod tests {
             200,
             "nochg 198.51.100.7\nnohost\ngood 198.51.100.7,2001:DB8::7",
         );
-        check(&[Outcome::NoHost, same()], 200, "nohost\nnochg 198.51.100.7");
+        check(
+            &[Outcome::NoHost, same()],
+            200,
+            "nohost\nnochg 198.51.100.7",
+        );
         check(&[Outcome::NoHost, Outcome::Suspended], 404, "nohost\nabuse");
         check(&[Outcome::Suspended, Outcome::NoHost], 403, "abuse\nnohost");
         check(
@@ -186,7 +190,11 @@ mod tests {
             503,
             "nochg 198.51.100.7\n911\nnohost",
         );
-        check(&[same(), Outcome::BadAddress], 200, "nochg 198.51.100.7\n911 badip");
+        check(
+            &[same(), Outcome::BadAddress],
+            200,
+            "nochg 198.51.100.7\n911 badip",
+        );
     }
 
     proptest! {
