@@ -25,12 +25,9 @@ pub(crate) async fn records(bind: &Bind, zone: &Zone) -> Result<Vec<String>> {
         .filter(|record| !record.starts_with("ns1.") && !record.contains(" NS "))
         .map(|record| {
             let record = record.replacen(&apex, "", 1).replace(" IN ", " ");
-            match record.split_once("\"v=1") {
+            match record.split_once("v=1 ") {
                 Some((front, _)) => format!("{front}marker"),
-                None => match record.split_once("v=1") {
-                    Some((front, _)) => format!("{front}marker"),
-                    None => record,
-                },
+                None => record,
             }
         });
     let mut records: Vec<_> = records.collect();
@@ -44,7 +41,7 @@ pub(crate) async fn marker_text(bind: &Bind, hostname: &str) -> Result<String> {
         .query(&format!("_dynhost.{hostname}"), RecordType::TXT)
         .await?;
     ensure!(answer.rdata.len() == 1, "{answer:?}");
-    Ok(answer.rdata[0].trim_matches('"').to_owned())
+    Ok(answer.rdata[0].clone())
 }
 
 /// A zone of the stack's BIND that the operator writes through a proxy.

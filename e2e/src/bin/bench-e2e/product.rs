@@ -18,6 +18,14 @@ const CREATIONS: usize = 8;
 /// An update is lost when it took longer.
 const LIMIT: Duration = Duration::from_secs(10);
 
+/// Updates of one client, each from its request.
+pub(crate) struct Updates {
+    /// Until the endpoint has answered `good`.
+    pub(crate) answered: Timing,
+    /// Until BIND answers with the address.
+    pub(crate) in_dns: Timing,
+}
+
 /// From the request at the endpoint (a connection of its own, as routers do) until BIND answers
 /// with the new address.
 pub(crate) async fn updates(
@@ -26,18 +34,20 @@ pub(crate) async fn updates(
     host: &DynamicHost,
     token: &str,
     n: usize,
-) -> Result<Timing> {
+) -> Result<Updates> {
     let hostname = &host.spec.hostname;
     ensure!(
         hostname.ends_with(&zone.apex),
         "the host is of another zone"
     );
+    let mut answered = Vec::with_capacity(n);
     let mut durations = Vec::with_capacity(n);
     for i in 0..n {
         let address = format!("203.0.{}.{}", 1 + i / 250 % 250, 1 + i % 250);
         let start = Instant::now();
         let answer = stack.update(hostname, token, &address).await?;
         ensure!(answer.text().starts_with("good "), "answered {answer:?}");
+        answered.push(start.elapsed());
         loop {
             let dns = stack.bind.query(hostname, RecordType::A).await?;
             if dns.rdata == [address.as_str()] {
@@ -47,7 +57,10 @@ pub(crate) async fn updates(
         }
         durations.push(start.elapsed());
     }
-    Ok(Timing::new(durations))
+    Ok(Updates {
+        answered: Timing::new(answered),
+        in_dns: Timing::new(durations),
+    })
 }
 
 pub(crate) struct Created {
