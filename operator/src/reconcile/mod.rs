@@ -11,6 +11,7 @@
 mod cleanup;
 pub mod events;
 mod finalizer;
+mod hold_back;
 mod host;
 mod key;
 pub mod problem;

@@ -15,6 +15,7 @@ use kube::api::{Api, Patch, PatchParams};
 use tokio::sync::mpsc;
 
 use super::events::Events;
+use super::hold_back::{self, HoldBack};
 use super::queue::Queue;
 use super::sleep_until;
 use crate::deadline::{CALL, within};
@@ -134,10 +135,6 @@ const IN_FLIGHT: usize = 4;
 /// one write, and its second patch does not meet the write that its first one caused.
 const SETTLE: Duration = Duration::from_millis(10);
 
-/// How long status writes wait for endpoint patches at most, and how often they look.
-const HOLD_BACK: Duration = Duration::from_secs(5);
-const HOLD_STEP: Duration = Duration::from_millis(5);
-
 /// Pause before a failed write is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -158,10 +155,11 @@ impl StatusWriter {
         let mut queue = Queue::default();
         let mut writing = FuturesUnordered::new();
         let mut open = true;
-        let mut held_since = None;
+        let mut hold_back = HoldBack::default();
         while open || !latest.is_empty() || !writing.is_empty() {
             let now = Instant::now();
-            let held = open && self.holds_back(&mut held_since);
+            let patching = self.endpoint_patches.load(Ordering::Relaxed) > 0;
+            let held = open && !latest.is_empty() && hold_back.holds(now, patching);
             while !held
                 && writing.len() < IN_FLIGHT
                 && let Some(key) = queue.pop(now)
@@ -171,8 +169,11 @@ impl StatusWriter {
                     None => queue.done(&key),
                 }
             }
+            if latest.is_empty() {
+                hold_back.nothing_waits();
+            }
             let next = match queue.next_due() {
-                Some(_) if held => Some(now + HOLD_STEP),
+                Some(_) if held => Some(now + hold_back::STEP),
                 due if writing.len() < IN_FLIGHT => due,
                 _ => None,
             };
@@ -195,14 +196,6 @@ impl StatusWriter {
                 () = sleep_until(next), if next.is_some() => {}
             }
         }
-    }
-
-    fn holds_back(&self, since: &mut Option<Instant>) -> bool {
-        if self.endpoint_patches.load(Ordering::Relaxed) == 0 {
-            *since = None;
-            return false;
-        }
-        since.get_or_insert_with(Instant::now).elapsed() < HOLD_BACK
     }
 
     /// Returns the outcome where it has to be written again.

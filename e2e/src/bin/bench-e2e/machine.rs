@@ -26,9 +26,9 @@ pub(crate) async fn describe(stack: &Stack) -> Result<String> {
     let named = String::from_utf8_lossy(&named.stdout);
     let date = jiff::Timestamp::now().strftime("%Y-%m-%d");
     Ok(format!(
-        "* machine: {cores} cores of {model}, {} GiB\n* versions: dynhost {}, Kubernetes {kubernetes}, {}\n* date: {date}\n",
+        "* machine: {cores} cores of {model}, {} GiB\n* versions: dynhost {}, Kubernetes {kubernetes}, {}\n* date: {date}",
         memory / 1024 / 1024,
         env!("CARGO_PKG_VERSION"),
-        named.trim()
+        named.split(" (").next().unwrap_or_default().trim()
     ))
 }

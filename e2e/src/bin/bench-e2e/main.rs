@@ -65,7 +65,7 @@ async fn main() -> Result<()> {
     );
     page += "\n## One update, from the request to the authoritative answer\n\n\
              | what | n | p50 | p99 |\n|---|---|---|---|\n";
-    page += &patch.row("raw status patch until its watch event (object of the same size)");
+    page += &patch.row("raw status patch until its watch event (same object, same ServiceAccount)");
     page += &update.row("raw signed UPDATE (the same message)");
     page += &format!(
         "| floor: their sum | | {:.2} ms | {:.2} ms |\n",
