@@ -34,7 +34,7 @@ pub enum Command {
 /// What `dynhost run` takes.
 #[derive(Debug, Clone, Parser)]
 pub struct RunOptions {
-    /// Reach the API server as this kubeconfig says; default: as a Pod does, or `$KUBECONFIG`.
+    /// Reach the API server as this kubeconfig says; default: `$KUBECONFIG`, `~/.kube/config`, or as a Pod does.
     #[arg(long, env = "DYNHOST_KUBECONFIG", value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
 

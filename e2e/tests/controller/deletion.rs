@@ -209,6 +209,24 @@ async fn another_familys_record_that_a_stranger_put_beside_ours_stays() -> Resul
     Ok(())
 }
 
+#[tokio::test]
+async fn a_name_that_a_stranger_has_marked_stays_the_strangers() -> Result<()> {
+    let stack = Stack::shared().await?;
+    let zone = stack.create_zone(ZoneOptions::default()).await?;
+    let host = LiveHost::create_published(stack, &zone, "home", "198.51.100.7").await?;
+    let marker = "v=1 o=stranger h=AAAAAAAAAAAAAAAAAAAAAA n=0123456789abcdef";
+    let name = format!("_dynhost.{}", host.hostname);
+    // The address is the one that we published.
+    let mark = format!("update delete {name} TXT\nupdate add {name} 60 TXT \"{marker}\"");
+    stack.bind.nsupdate(&zone.apex, &zone.key, &mark).await?;
+    let before = records(&stack.bind, &zone).await?;
+
+    host.delete().await?;
+    host.await_gone().await?;
+    assert_eq!(records(&stack.bind, &zone).await?, before);
+    Ok(())
+}
+
 /// The operator lets a host go after a minute, at its next attempt.
 const LET_GO_LIMIT: Duration = Duration::from_secs(120);
 

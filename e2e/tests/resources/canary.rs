@@ -153,7 +153,7 @@ impl Canary {
                     .regarding
                     .as_ref()
                     .and_then(|about| about.name.as_deref());
-                event.reason.as_deref() == Some("Generated")
+                event.reason.as_deref() == Some("KeyGenerated")
                     && about == Some("home")
                     && event.type_.as_deref() == Some("Normal")
             });
@@ -329,7 +329,11 @@ impl Canary {
                 fs::read_to_string(self.stack.operator.log()).unwrap(),
                 "TRACE",
             ),
-            ("Events", get("events.v1.events.k8s.io").await, "Generated"),
+            (
+                "Events",
+                get("events.v1.events.k8s.io").await,
+                "KeyGenerated",
+            ),
             ("hosts", get("dynamichosts").await, "TokenNotUnique"),
             ("zones", get("dynamiczones").await, "CredentialsRejected"),
             ("metrics", metrics.text(), "dynhost_requests_total"),

@@ -13,8 +13,8 @@ use jiff::Timestamp;
 use super::object::{Meta, ObjectKey};
 use super::stored::Stored;
 use crate::name::Fqdn;
+use crate::record::change::Known;
 use crate::record::marker::Marker;
-use crate::record::plan::Known;
 
 /// A DynamicHost as the watch last told it.
 #[derive(Clone, Debug, PartialEq)]

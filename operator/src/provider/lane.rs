@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Mutex as AsyncMutex, Semaphore};
 
-use super::{Applied, ApplyError, HostChange, Provider};
+use super::{Applied, ApplyError, Provider};
 use crate::name::Fqdn;
+use crate::record::change::HostChange;
 
 /// Messages in flight per zone. BIND stores them one by one, so that more gain nothing there;
 /// servers that store several at a time gain by a few.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 
 use crate::name::Fqdn;
-pub use crate::record::change::{Basis, Found, HostChange, RrsetChange};
+use crate::record::change::{Found, HostChange};
 
 /// A service that holds a zone.
 pub trait Provider: Send + Sync {

@@ -10,9 +10,9 @@ use super::publish::{ours, result_label, wanted};
 use crate::index::host::{Host, PublishedState};
 use crate::name::Fqdn;
 use crate::provider::ApplyError;
-use crate::record::change::{Basis, Found, HostChange, RrsetChange};
+use crate::record::change::{Basis, Found, HostChange, Known, RrsetChange};
 use crate::record::desired::Desired;
-use crate::record::plan::{Known, Ours, is_as_published, our_marker};
+use crate::record::plan::{Ours, is_as_published, our_marker};
 
 /// Attempts of one reconcile; more mean that somebody writes the same records all the time.
 const ATTEMPTS: usize = 4;
@@ -43,10 +43,14 @@ impl Controller {
             let Some(change) = removal(&spec.hostname, &found, &ours, published, &want) else {
                 return Ok(());
             };
+            let is_unmarked = matches!(change.basis, Basis::Rrsets { .. });
             let applied = access.lane.apply(change).await;
             self.metrics.count_dns_change(result_label(&applied));
             match applied {
                 Ok(_) => return Ok(()),
+                // The server has proved that they are not as we published them, or are marked by
+                // somebody else: nothing of ours is there.
+                Err(ApplyError::PreconditionFailed(_)) if is_unmarked => return Ok(()),
                 Err(ApplyError::PreconditionFailed(why) | ApplyError::Unknown(why)) => detail = why,
                 Err(error) => {
                     access.suspect();

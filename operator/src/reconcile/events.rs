@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::deadline::{CALL, within};
 use crate::index::host::{CompactCondition, Host};
-use crate::index::object::Meta;
+use crate::index::object::{Meta, ObjectKey};
 use crate::index::zone::Zone;
 use crate::metrics::Metrics;
 
@@ -77,8 +77,8 @@ impl Events {
             let former = host.condition(condition.type_);
             let same = former
                 .is_some_and(|f| (f.status, f.reason) == (condition.status, condition.reason));
-            // What has not failed yet and cannot be known yet is no transition.
-            if same || (former.is_none() && condition.status == ConditionStatus::Unknown) {
+            // At first sight only a failure is news: a thousand new hosts would use up the budget.
+            if same || (former.is_none() && condition.status != ConditionStatus::False) {
                 continue;
             }
             let type_ = event_type(condition.status);
@@ -126,6 +126,13 @@ impl Events {
         drop(told);
         let about = host_reference(&host.meta);
         self.publish(about, EventType::Normal, "AddressChanged", note);
+    }
+
+    /// An update key was generated: a new one, or another one after the former was deleted.
+    pub fn key_generated(&self, host: &Host, secret: &ObjectKey) {
+        let note = format!("a new update key is in the Secret {}", secret.name);
+        let about = host_reference(&host.meta);
+        self.publish(about, EventType::Normal, "KeyGenerated", note);
     }
 
     /// A deleted host was let go although its records may still be in DNS.

@@ -117,6 +117,7 @@ impl Controller {
             client: &self.client,
             index: &self.index,
             metrics: &self.metrics,
+            events: &self.events,
         };
         let (finalizer, key) = tokio::join!(
             self.add_host_finalizer(host),
@@ -155,9 +156,10 @@ impl Controller {
             let verdict = Verdict::of(Reason::AwaitingFirstUpdate);
             return (Some(verdict), None, Next::Idle);
         }
-        // Without it the zone, and with it the credentials, could be deleted under the records.
+        // Without it the zone, and with it the credentials, could be deleted under the records. Its
+        // arrival brings us back.
         if !zone.finalizer && !zone.meta.deleting {
-            return (None, before, Next::After(Duration::from_millis(100)));
+            return (None, before, Next::After(API_RETRY));
         }
         let Some(access) = self.zones.access(&self.client, zone) else {
             return (None, before, Next::After(API_RETRY));

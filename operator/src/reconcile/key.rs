@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::api::{Api, Patch, PatchParams, PostParams};
 
+use super::events::Events;
 use super::status::Verdict;
 use crate::index::Index;
 use crate::index::host::Host;
@@ -48,6 +49,7 @@ pub(super) struct Keys<'a> {
     pub client: &'a kube::Client,
     pub index: &'a Index,
     pub metrics: &'a Metrics,
+    pub events: &'a Events,
 }
 
 impl Keys<'_> {
@@ -122,6 +124,7 @@ impl Keys<'_> {
         self.metrics.count_api_write("secret");
         match api.create(&params, &generated).await {
             Ok(created) => {
+                self.events.key_generated(host, secret);
                 if let Some(key) = UpdateKey::new(&created) {
                     self.index.apply_key(key);
                 }

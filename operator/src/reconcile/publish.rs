@@ -19,10 +19,10 @@ use crate::index::host::{Host, PublishedState};
 use crate::index::stored::Stored;
 use crate::index::zone::Zone;
 use crate::provider::ApplyError;
-use crate::record::change::{Basis, Found, HostChange};
+use crate::record::change::{Basis, Found, HostChange, Known};
 use crate::record::desired::{Desired, desired};
 use crate::record::marker::{HostDigest, Marker, Nonce};
-use crate::record::plan::{Attempted, Known, Ours, Plan, Recovery, after, basis_of, plan, recover};
+use crate::record::plan::{Attempted, Ours, Plan, Recovery, after, basis_of, plan, recover};
 
 /// Attempts of one reconcile; more mean that somebody writes the same records all the time.
 const ATTEMPTS: usize = 8;

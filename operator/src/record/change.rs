@@ -33,6 +33,15 @@ pub struct HostChange {
     pub basis: Basis,
 }
 
+/// The address RRsets of a host as DNS has them, as far as we know.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Known {
+    /// Seconds.
+    pub ttl: u32,
+    pub ipv4: Option<Ipv4Addr>,
+    pub ipv6: Option<Ipv6Addr>,
+}
+
 /// The prerequisites of a change (RFC 2136 section 2.4): what we believe DNS holds.
 ///
 /// Whatever the basis, a message that adds A or AAAA also requires that no CNAME is at the name,

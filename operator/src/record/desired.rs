@@ -6,7 +6,7 @@ use dynhost_crds::host::{Observation, Observed};
 
 use super::change::RrsetChange;
 use crate::admission::Admitted;
-use crate::update::source_address::is_publishable;
+use crate::update::scope::is_publishable;
 
 /// What is to become of a host's RRsets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

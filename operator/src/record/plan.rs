@@ -1,20 +1,9 @@
 //! Which change takes DNS from what was last published to what is desired, on which basis, and
 //! what to do when the basis turns out not to hold.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
-
-use super::change::{Basis, Found, RrsetChange};
+use super::change::{Basis, Found, Known, RrsetChange};
 use super::desired::Desired;
 use super::marker::{HostDigest, Marker, OwnerId};
-
-/// The address RRsets of a host as DNS has them, as far as we know.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Known {
-    /// Seconds.
-    pub ttl: u32,
-    pub ipv4: Option<Ipv4Addr>,
-    pub ipv6: Option<Ipv6Addr>,
-}
 
 /// A change is needed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -176,6 +165,8 @@ fn describe(found: &Found) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
     use super::*;
     use crate::record::marker::Nonce;
 

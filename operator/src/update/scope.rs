@@ -23,6 +23,15 @@ pub fn scope(address: IpAddr) -> Scope {
     }
 }
 
+/// Whether a host may publish an address that a client declared.
+pub fn is_publishable(address: IpAddr, allow_private: bool) -> bool {
+    match scope(address) {
+        Scope::Global | Scope::Documentation => true,
+        Scope::Private => allow_private,
+        Scope::Unusable => false,
+    }
+}
+
 fn scope_of_ipv4(address: Ipv4Addr) -> Scope {
     let bits = address.to_bits();
     let covers = |prefix: u32, length: u32| (bits ^ prefix).leading_zeros() >= length;

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::decide::Addresses;
 use super::protocol::address::Declared;
-use super::scope::{Scope, scope};
+use super::scope::{Scope, is_publishable, scope};
 use crate::index::host::HostSpec;
 
 /// The addresses to publish, and what the answer echoes.
@@ -64,15 +64,6 @@ pub fn choose(spec: &HostSpec, declared: &Declared, peer: IpAddr) -> Result<Chos
         addresses,
         echo: usable.spelling(),
     })
-}
-
-/// Whether a host may publish an address that a client declared.
-pub fn is_publishable(address: IpAddr, allow_private: bool) -> bool {
-    match scope(address) {
-        Scope::Global | Scope::Documentation => true,
-        Scope::Private => allow_private,
-        Scope::Unusable => false,
-    }
 }
 
 fn from_connection(spec: &HostSpec, peer: IpAddr) -> Result<Chosen, AddressError> {

@@ -20,8 +20,9 @@ use self::message::EncodeError;
 use self::server::Server;
 use self::transport::{ExchangeError, Transport};
 use self::tsig::{InvalidKey, Reply, TsigKey};
-use super::{Applied, ApplyError, Found, HostChange, Provider};
+use super::{Applied, ApplyError, Provider};
 use crate::name::Fqdn;
+use crate::record::change::{Found, HostChange};
 
 /// Messages of one call that are in flight at a time.
 const IN_FLIGHT: usize = 4;
