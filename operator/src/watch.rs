@@ -67,6 +67,10 @@ impl Heard {
         self.at.store(millis + 1, Ordering::Relaxed);
     }
 
+    fn forget(&self) {
+        self.at.store(0, Ordering::Relaxed);
+    }
+
     fn age(&self) -> Option<Duration> {
         let at = self.at.load(Ordering::Relaxed).checked_sub(1)?;
         Some(
@@ -136,18 +140,26 @@ pub async fn watch<K>(
     loop {
         let ended = follow(&api, fields, heard, &mut tell, streaming, &mut resume).await;
         match ended {
-            Ok(()) => pause = BACKOFF.0,
-            Err(Interrupted::Expired) => {
-                resume = None;
-                tokio::time::sleep(BACKOFF.0).await;
+            Ok(()) => {
+                pause = BACKOFF.0;
+                continue;
             }
-            Err(Interrupted::CannotStream) => (streaming, resume) = (false, None),
+            Err(Interrupted::Expired) => {
+                // What was missed is not known before the next list is whole.
+                heard.forget();
+                resume = None;
+            }
+            Err(Interrupted::CannotStream) if streaming => {
+                (streaming, resume) = (false, None);
+                continue;
+            }
+            Err(Interrupted::CannotStream) => resume = None,
             Err(Interrupted::Failed(error)) => {
                 tracing::warn!(kind = std::any::type_name::<K>(), %error, "watch interrupted");
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(BACKOFF.1);
             }
         }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(BACKOFF.1);
     }
 }
 
@@ -165,7 +177,7 @@ async fn list<K>(
     fields: Option<&str>,
     heard: &Heard,
     tell: &mut impl FnMut(Told<K>),
-) -> Result<String, kube::Error>
+) -> Result<String, Interrupted>
 where
     K: Resource + Clone + DeserializeOwned + Debug,
 {
@@ -173,7 +185,7 @@ where
     params.field_selector = fields.map(str::to_owned);
     let mut listed = HashSet::new();
     loop {
-        let page = api.list(&params).await?;
+        let page = limited(api.list(&params)).await?;
         for object in page.items {
             listed.insert(key_of(&object));
             tell(Told::Object(Box::new(object)));
@@ -208,23 +220,23 @@ where
         params = params.initial_events();
         listed = Some(HashSet::new());
     } else if resume.is_none() {
-        let version = limited(list(api, fields, heard, tell)).await?;
+        let version = list(api, fields, heard, tell).await?;
         *resume = Some(version);
     }
     // Without a version the API server streams a consistent list, never an old one from its cache.
     let from = resume.clone().unwrap_or_default();
-    let stream = limited(api.watch(&params, &from)).await?;
-    heard.now();
-    let mut stream = stream.boxed();
+    let mut stream = limited(api.watch(&params, &from)).await?.boxed();
     loop {
         let Some(event) = limited(stream.try_next()).await? else {
             return match listed {
                 // The stream ended before the list was whole.
                 Some(_) => Err(Interrupted::Expired),
-                None => Ok(()),
+                None => {
+                    heard.now();
+                    Ok(())
+                }
             };
         };
-        heard.now();
         match event {
             WatchEvent::Added(object) | WatchEvent::Modified(object) => {
                 match &mut listed {
@@ -256,6 +268,10 @@ where
                 }
             }
             WatchEvent::Error(status) => return Err(status_error(status)),
+        }
+        // Opening a watch shows nothing yet: it may say at once that the version is forgotten.
+        if listed.is_none() {
+            heard.now();
         }
     }
 }

@@ -9,10 +9,10 @@ use dynhost_crds::host::DynamicHost;
 use jiff::Timestamp;
 use kube::api::{Api, Patch, PatchParams};
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
 
 use super::doubt::Doubts;
 use super::host_lock::HostLocks;
+use crate::deadline::within;
 use crate::index::Index;
 use crate::index::host::Host;
 use crate::metrics::Metrics;
@@ -218,13 +218,17 @@ impl Observer {
         };
         let patch = Patch::Json::<()>(patch);
         let api = self.api(host);
-        limited(api.patch_status(&host.meta.key.name, &params, &patch)).await
+        within(
+            CALL_LIMIT,
+            api.patch_status(&host.meta.key.name, &params, &patch),
+        )
+        .await
     }
 
     /// Reads the host from the API server, which is newer than the index.
     async fn read(&self, host: &Host) -> Result<Host, ObserveError> {
         let api = self.api(host);
-        let object = match limited(api.get(&host.meta.key.name)).await {
+        let object = match within(CALL_LIMIT, api.get(&host.meta.key.name)).await {
             Ok(object) => object,
             Err(error) if status_of(&error) == Some(404) => return Err(ObserveError::Gone),
             Err(error) => return Err(ObserveError::Unreadable(error)),
@@ -244,13 +248,6 @@ fn status_of(error: &kube::Error) -> Option<u16> {
     match error {
         kube::Error::Api(status) => Some(status.code),
         _ => None,
-    }
-}
-
-async fn limited<T>(call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, kube::Error> {
-    match timeout(CALL_LIMIT, call).await {
-        Ok(result) => result,
-        Err(elapsed) => Err(kube::Error::Service(elapsed.into())),
     }
 }
 

@@ -1,5 +1,6 @@
 //! A DynamicHost in compact form.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
@@ -22,6 +23,8 @@ pub struct Host {
     pub meta: Meta,
     /// Whether our finalizer is on the object.
     pub finalizer: bool,
+    /// A hash of the annotations: changing one is how a person asks for another attempt.
+    pub annotations: u64,
     /// The parsed spec, or why it cannot be used.
     pub spec: Result<HostSpec, Box<str>>,
     pub observed: Observed,
@@ -87,6 +90,7 @@ impl Host {
             Ok(host) => Self::from_object(host),
             Err(misfit) => Some(Self {
                 finalizer: has_finalizer(misfit.metadata.finalizers.as_deref()),
+                annotations: hash_of(&misfit.metadata.annotations),
                 meta: Meta::new(&misfit.metadata)?,
                 spec: Err(misfit.error.as_str().into()),
                 observed: Observed::default(),
@@ -106,6 +110,7 @@ impl Host {
         let status = host.status.clone().unwrap_or_default();
         Some(Self {
             finalizer: has_finalizer(host.metadata.finalizers.as_deref()),
+            annotations: hash_of(&host.metadata.annotations),
             spec: HostSpec::new(&meta.key, &host.spec),
             status_depth: match &host.status {
                 None => StatusDepth::Nothing,
@@ -120,6 +125,12 @@ impl Host {
         })
     }
 
+    /// Whether anything was ever reported or published: only we and the endpoint write that, so it
+    /// shows that the zone once admitted the host.
+    pub fn is_known(&self) -> bool {
+        self.published.is_some() || self.reported_at().is_some()
+    }
+
     /// When the newest of the addresses was reported.
     pub fn reported_at(&self) -> Option<Timestamp> {
         let ipv4 = self.observed.ipv4.as_ref().map(|o| o.changed_at);
@@ -128,16 +139,24 @@ impl Host {
     }
 
     /// Whether there is something that may have been written to DNS without `status` saying so: a
-    /// report or a spec that came after `status` last said what is there.
+    /// report or a spec that came after `status` last said what is there, or an attempt that failed.
     pub fn has_changed_since_published(&self) -> bool {
+        let published = self.condition(ConditionType::Published);
         self.reported_at() > self.published.as_ref().map(|published| published.at)
             || self.observed_generation != Some(self.meta.generation)
+            || published.is_some_and(|published| published.status == ConditionStatus::False)
     }
 
     /// The condition of this type, where it is set.
     pub fn condition(&self, type_: ConditionType) -> Option<&CompactCondition> {
         self.conditions.iter().find(|c| c.type_ == type_)
     }
+}
+
+fn hash_of(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
 }
 
 fn has_finalizer(finalizers: Option<&[String]>) -> bool {

@@ -14,7 +14,7 @@ pub mod object;
 pub mod stored;
 pub mod zone;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::hash::Hash;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -58,7 +58,12 @@ struct State {
     hosts_of_key: HashMap<ObjectKey, HashSet<ObjectKey>>,
     hosts_of_namespace: HashMap<Arc<str>, HashSet<ObjectKey>>,
     keys_of_token: HashMap<TokenDigest, BTreeSet<Seniority>>,
+    /// UIDs of the Secrets that went last.
+    gone_keys: VecDeque<Arc<str>>,
 }
+
+/// Replies to calls that were under way while so many Secrets went are known to be late.
+const GONE_KEYS: usize = 1024;
 
 /// A consistent look at the index; keep it short and never across an `await`.
 pub struct View<'a>(RwLockReadGuard<'a, State>);
@@ -154,6 +159,21 @@ impl Index {
     /// An update key's Secret was created or changed.
     pub fn apply_key(&self, key: UpdateKey) {
         let affected = self.write().apply_key(key);
+        self.tell(affected);
+    }
+
+    /// A reply to our own call: a Secret that the watch has seen go, or replaced by another of its
+    /// name, must not come back, or a revoked token would authenticate again.
+    pub fn apply_key_reply(&self, key: UpdateKey) {
+        let affected = {
+            let mut state = self.write();
+            let known = state.keys.get(&key.meta.key);
+            let is_another = known.is_some_and(|known| known.meta.uid != key.meta.uid);
+            match is_another || state.gone_keys.contains(&key.meta.uid) {
+                true => Vec::new(),
+                false => state.apply_key(key),
+            }
+        };
         self.tell(affected);
     }
 
@@ -410,7 +430,7 @@ impl State {
         {
             return Vec::new();
         }
-        let mut affected = self.remove_key(&name);
+        let mut affected = self.unlink_key(&name, &key.meta.uid);
         for digest in key.digests() {
             self.keys_of_token
                 .entry(digest)
@@ -424,10 +444,24 @@ impl State {
     }
 
     fn remove_key(&mut self, name: &ObjectKey) -> Vec<Affected> {
-        let Some(key) = self.keys.remove(name) else {
+        if !self.keys.contains_key(name) {
             // It was forgotten when its deletion began; now its name is free again.
             return affected_hosts(self.hosts_of_key.get(name));
+        }
+        self.unlink_key(name, "")
+    }
+
+    /// Takes out the Secret of this name, to put one with the UID `successor` in its place.
+    fn unlink_key(&mut self, name: &ObjectKey, successor: &str) -> Vec<Affected> {
+        let Some(key) = self.keys.remove(name) else {
+            return Vec::new();
         };
+        if *key.meta.uid != *successor {
+            self.gone_keys.push_back(key.meta.uid.clone());
+            if self.gone_keys.len() > GONE_KEYS {
+                self.gone_keys.pop_front();
+            }
+        }
         for digest in key.digests() {
             if let Some(secrets) = self.keys_of_token.get_mut(&digest) {
                 secrets.remove(&(key.meta.created, name.clone()));

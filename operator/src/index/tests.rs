@@ -266,3 +266,38 @@ fn an_object_that_does_not_fit_the_types_is_a_host_with_an_unusable_spec() {
         );
     }
 }
+
+#[test]
+fn a_reply_never_brings_a_deleted_or_replaced_key_back() {
+    let f = Fixture::new();
+    f.host("a", "one", 1, {
+        let mut spec = spec("one.dyn.example.org");
+        spec["auth"] = json!({"secretName": "k"});
+        spec
+    });
+    f.key("a", "k", "2026-01-01T00:00:00Z", &["token-of-team-a"]);
+    let name = ObjectKey::new("a", "k");
+    let known = UpdateKey::clone(&f.index.key(&name).unwrap());
+    let newer = UpdateKey {
+        meta: object::Meta {
+            resource_version: 9,
+            ..known.meta.clone()
+        },
+        generated: true,
+        ..known.clone()
+    };
+    f.index.apply_key_reply(newer);
+    assert!(f.index.key(&name).unwrap().generated);
+
+    f.index.remove_key(&name);
+    f.index.apply_key_reply(known.clone());
+    assert!(f.hosts_of("token-of-team-a").is_empty());
+
+    let mut other = known.clone();
+    other.meta.uid = "other".into();
+    other.token = Some(TokenDigest::new(b"another-token"));
+    f.index.apply_key(other);
+    f.index.apply_key_reply(known);
+    assert!(f.hosts_of("token-of-team-a").is_empty());
+    assert_eq!(f.hosts_of("another-token"), ["a/one"]);
+}

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::slice;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Mutex as AsyncMutex, Semaphore};
@@ -20,6 +21,7 @@ pub struct ZoneLane {
     provider: Arc<dyn Provider>,
     slots: Semaphore,
     turns: Mutex<HashMap<Fqdn, Arc<AsyncMutex<()>>>>,
+    paused: AtomicBool,
 }
 
 impl ZoneLane {
@@ -28,7 +30,18 @@ impl ZoneLane {
             provider,
             slots: Semaphore::new(IN_FLIGHT),
             turns: Mutex::default(),
+            paused: AtomicBool::new(false),
         }
+    }
+
+    /// From now on changes are refused as [`ApplyError::Unavailable`], those that wait included.
+    pub fn pause(&self) {
+        self.paused.store(true, Ordering::Relaxed);
+    }
+
+    /// Ends a pause.
+    pub fn resume(&self) {
+        self.paused.store(false, Ordering::Relaxed);
     }
 
     /// Applies one change when its turn has come. A caller that is dropped while it waits for its
@@ -37,6 +50,12 @@ impl ZoneLane {
         let turn = Turn::new(self, &change.name);
         let _turn = turn.lock.lock().await;
         let _slot = self.slots.acquire().await.map_err(|_| closed())?;
+        if self.paused.load(Ordering::Relaxed) {
+            return Err(ApplyError::Unavailable {
+                detail: "no name server of the zone answers".to_owned(),
+                retry_after: None,
+            });
+        }
         let outcomes = self.provider.apply(slice::from_ref(&change)).await;
         let outcome = outcomes.into_iter().next();
         outcome.unwrap_or_else(|| Err(ApplyError::Unknown("no outcome".to_owned())))

@@ -1,13 +1,12 @@
 //! Removes the records of a deleted host: those under our marker, and nothing else.
 
-use std::sync::Arc;
-
 use dynhost_crds::host::DeletionPolicy;
 
 use super::Controller;
 use super::problem::Problem;
 use super::publish::{ours, result_label, wanted};
 use crate::index::host::{Host, PublishedState};
+use crate::index::zone::Zone;
 use crate::name::Fqdn;
 use crate::provider::ApplyError;
 use crate::record::change::{Basis, Found, HostChange, Known, RrsetChange};
@@ -19,19 +18,25 @@ const ATTEMPTS: usize = 4;
 
 impl Controller {
     /// Removes what we published and what we may have published without having said so yet.
-    pub(super) async fn clean_up(&self, host: &Arc<Host>) -> Result<(), Problem> {
+    pub(super) async fn clean_up(&self, host: &Host, zone: Option<&Zone>) -> Result<(), Problem> {
         let spec = host.spec.as_ref().map_err(|_| Problem::ZoneGone)?;
         if spec.deletion_policy == DeletionPolicy::Retain {
             return Ok(());
         }
-        let zone = self.index.zone(&spec.zone).ok_or(Problem::ZoneGone)?;
+        // Whoever may create hosts may put our finalizer on one that no zone has ever admitted. It
+        // has no records, and must not have a zone's credentials used for it.
+        let admitted = self.index.view().admission(host).is_ok();
+        if zone.is_some() && !admitted && !host.is_known() {
+            return Ok(());
+        }
+        let zone = zone.ok_or(Problem::ZoneGone)?;
         let access = self
             .zones
-            .access(&self.client, &zone)
+            .access(&self.client, zone)
             .ok_or(Problem::ZoneGone)?;
-        let ours = ours(host, &zone).ok_or(Problem::ZoneGone)?;
-        let want = wanted(host, &zone).ok_or(Problem::ZoneGone)?;
-        let published = self.published_state(host);
+        let ours = ours(host, zone).ok_or(Problem::ZoneGone)?;
+        let want = wanted(host, zone).ok_or(Problem::ZoneGone)?;
+        let published = self.progress.published(host);
         let published = published.as_ref().map(PublishedState::known);
         let mut detail = String::new();
         for _ in 0..ATTEMPTS {
@@ -39,7 +44,8 @@ impl Controller {
                 .provider
                 .read(&spec.hostname)
                 .await
-                .inspect_err(|_| access.suspect())?;
+                .map_err(Problem::from)
+                .inspect_err(|problem| access.failed(problem))?;
             let Some(change) = removal(&spec.hostname, &found, &ours, published, &want) else {
                 return Ok(());
             };
@@ -53,8 +59,9 @@ impl Controller {
                 Err(ApplyError::PreconditionFailed(_)) if is_unmarked => return Ok(()),
                 Err(ApplyError::PreconditionFailed(why) | ApplyError::Unknown(why)) => detail = why,
                 Err(error) => {
-                    access.suspect();
-                    return Err(error.into());
+                    let problem = Problem::from(error);
+                    access.failed(&problem);
+                    return Err(problem);
                 }
             }
         }

@@ -10,8 +10,9 @@ use dynhost_crds::host::DynamicHost;
 use super::finalizer;
 use super::key::{self, Keys};
 use super::problem::Problem;
+use super::progress::{Inputs, LET_GO};
 use super::status::{Outcome, Verdict};
-use super::{Controller, LET_GO, Next};
+use super::{Controller, Next};
 use crate::admission::Refusal;
 use crate::deadline::{CALL, within};
 use crate::index::host::{Host, HostSpec, PublishedState};
@@ -35,7 +36,7 @@ impl Controller {
     /// 4. status (queued): written on every outcome, behind our back.
     pub(super) async fn sync_host(&self, key: &ObjectKey) -> Next {
         let Some(host) = self.index.host(key) else {
-            self.forget(key);
+            self.progress.forget(key);
             return Next::Idle;
         };
         if host.meta.deleting {
@@ -48,22 +49,25 @@ impl Controller {
                 (host, outcome, Next::Idle)
             }
             Look::Admitted(spec, zone) => {
-                let key = match within(CALL, self.claim(&host, &spec)).await {
-                    Ok(verdict) => verdict,
-                    Err(error) => {
-                        tracing::warn!(host = %host.meta.key, %error, "host not claimed");
-                        return Next::After(API_RETRY);
+                let (claimed, key) = self.claim(&host, &spec).await;
+                let (key, key_next) = match key {
+                    Ok(key) => {
+                        let asks_again = is_unseen_by_the_watch(&key);
+                        let next = if asks_again {
+                            Next::After(KEY_RETRY)
+                        } else {
+                            Next::Idle
+                        };
+                        (key, next)
                     }
+                    Err(error) => (unknown_key(&host, &error), Next::After(API_RETRY)),
                 };
-                let (published, state, next) = self.bring_to_dns(&host, &spec, &zone).await;
+                let (published, state, next) = match claimed {
+                    Ok(()) => self.bring_to_dns(&host, &spec, &zone).await,
+                    Err(error) => self.unclaimed(&host, &error),
+                };
                 let Some(published) = published else {
                     return next;
-                };
-                let next = match (key.reason, next) {
-                    (Reason::WrongType | Reason::SecretNotFound, Next::Idle) => {
-                        Next::After(KEY_RETRY)
-                    }
-                    (_, next) => next,
                 };
                 let outcome = Outcome {
                     uid: host.meta.uid.clone(),
@@ -73,7 +77,7 @@ impl Controller {
                     published,
                     state,
                 };
-                (host, outcome, next)
+                (host, outcome, next.sooner(key_next))
             }
         };
         self.queue_status(host.meta.key.clone(), outcome);
@@ -108,23 +112,39 @@ impl Controller {
             accepted,
             key: key.unwrap_or(Verdict::unknown(reason)),
             published: Verdict::unknown(reason),
-            state: self.published_state(host),
+            state: self.progress.published(host),
         }
     }
 
-    async fn claim(&self, host: &Host, spec: &HostSpec) -> Result<Verdict, kube::Error> {
+    /// Our finalizer, and the update key: one that cannot be had does not keep DNS waiting.
+    async fn claim(
+        &self,
+        host: &Host,
+        spec: &HostSpec,
+    ) -> (Result<(), kube::Error>, Result<Verdict, kube::Error>) {
         let keys = Keys {
             client: &self.client,
             index: &self.index,
             metrics: &self.metrics,
             events: &self.events,
         };
-        let (finalizer, key) = tokio::join!(
-            self.add_host_finalizer(host),
-            keys.ensure(host, &spec.secret)
-        );
-        finalizer?;
-        key
+        tokio::join!(
+            within(CALL, self.add_host_finalizer(host)),
+            within(CALL, keys.ensure(host, &spec.secret))
+        )
+    }
+
+    /// Without our finalizer nothing is published: a deletion would leave the records behind.
+    fn unclaimed(
+        &self,
+        host: &Host,
+        error: &kube::Error,
+    ) -> (Option<Verdict>, Option<PublishedState>, Next) {
+        tracing::warn!(host = %host.meta.key, %error, "finalizer not added");
+        let verdict = Verdict::unknown(Reason::ProviderUnavailable)
+            .saying(format!("our finalizer could not be added: {error}"));
+        let state = self.progress.published(host);
+        (Some(verdict), state, Next::After(API_RETRY))
     }
 
     async fn add_host_finalizer(&self, host: &Host) -> Result<(), kube::Error> {
@@ -147,7 +167,7 @@ impl Controller {
         spec: &HostSpec,
         zone: &Zone,
     ) -> (Option<Verdict>, Option<PublishedState>, Next) {
-        let before = self.published_state(host);
+        let before = self.progress.published(host);
         if spec.suspend {
             return (Some(Verdict::of(Reason::Suspended)), before, Next::Idle);
         }
@@ -161,6 +181,11 @@ impl Controller {
         if !zone.finalizer && !zone.meta.deleting {
             return (None, before, Next::After(API_RETRY));
         }
+        let inputs = Inputs::new(host, Some(zone));
+        if let Some((problem, wait)) = self.progress.waits(host, &inputs) {
+            let verdict = Verdict::of(problem.reason()).saying(problem.to_string());
+            return (Some(verdict), before, Next::After(wait));
+        }
         let Some(access) = self.zones.access(&self.client, zone) else {
             return (None, before, Next::After(API_RETRY));
         };
@@ -169,7 +194,7 @@ impl Controller {
             .await
         {
             Ok(state) => {
-                self.remember_published(&host.meta, state.clone());
+                self.progress.succeeded(&host.meta, state.clone());
                 let verdict = match observed || state.is_some() {
                     true => Verdict::of(Reason::Published),
                     false => Verdict::of(Reason::AwaitingFirstUpdate),
@@ -178,9 +203,9 @@ impl Controller {
             }
             Err(Problem::HostGone) => (None, before, Next::Idle),
             Err(problem) => {
-                access.suspect();
+                access.failed(&problem);
                 self.look_at_zone(&spec.zone);
-                let next = self.remember_problem(&host.meta, &problem);
+                let next = self.progress.failed(host, inputs, &problem);
                 let verdict = Verdict::of(problem.reason()).saying(problem.to_string());
                 (Some(verdict), before, next)
             }
@@ -190,13 +215,19 @@ impl Controller {
     /// Removes a deleted host's records, then our finalizer.
     async fn delete_host(&self, host: &Arc<Host>) -> Next {
         if !host.finalizer {
-            self.forget(&host.meta.key);
+            self.progress.forget(&host.meta.key);
             return Next::Idle;
         }
-        if let Err(problem) = self.clean_up(host).await {
-            let next = self.remember_problem(&host.meta, &problem);
+        let zone = host.spec.as_ref().ok();
+        let zone = zone.and_then(|spec| self.index.zone(&spec.zone));
+        let inputs = Inputs::new(host, zone.as_deref());
+        if let Some((_, wait)) = self.progress.waits(host, &inputs) {
+            return Next::After(wait);
+        }
+        if let Err(problem) = self.clean_up(host, zone.as_deref()).await {
+            let next = self.progress.failed(host, inputs, &problem);
             let may_leave_records = self.may_have_records(host);
-            let waits = may_leave_records && !self.blocked_too_long(&host.meta);
+            let waits = may_leave_records && !self.progress.is_blocked_too_long(&host.meta);
             if waits || !problem.lets_go() {
                 self.queue_status(host.meta.key.clone(), self.deleting(host, &problem));
                 return next;
@@ -225,7 +256,7 @@ impl Controller {
     /// Whether records of the host may be in DNS, as far as its object tells.
     fn may_have_records(&self, host: &Host) -> bool {
         let is_unreadable = host.spec.is_err();
-        is_unreadable || host.reported_at().is_some() || self.published_state(host).is_some()
+        is_unreadable || host.reported_at().is_some() || self.progress.published(host).is_some()
     }
 
     fn deleting(&self, host: &Host, problem: &Problem) -> Outcome {
@@ -235,15 +266,29 @@ impl Controller {
         Outcome {
             uid: host.meta.uid.clone(),
             generation: host.meta.generation,
-            accepted: Verdict::of(Reason::Accepted),
+            accepted: match self.index.view().admission(host) {
+                Ok(_) => Verdict::of(Reason::Accepted),
+                Err(refusal) => Verdict::of(refusal.reason().unwrap_or(problem.reason())),
+            },
             key: key.unwrap_or(Verdict::unknown(problem.reason())),
             published: Verdict {
                 status: ConditionStatus::False,
                 ..verdict.saying(format!("the records cannot be removed yet: {problem}"))
             },
-            state: self.published_state(host),
+            state: self.progress.published(host),
         }
     }
+}
+
+/// Whether the watch, which shows Secrets of the right type only, would not tell of a change.
+fn is_unseen_by_the_watch(key: &Verdict) -> bool {
+    matches!(key.reason, Reason::WrongType | Reason::SecretNotFound)
+}
+
+fn unknown_key(host: &Host, error: &kube::Error) -> Verdict {
+    tracing::warn!(host = %host.meta.key, %error, "update key not ready");
+    Verdict::of(Reason::SecretNotFound)
+        .saying(format!("the Secret could not be read or written: {error}"))
 }
 
 enum Look {

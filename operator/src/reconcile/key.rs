@@ -93,7 +93,7 @@ impl Keys<'_> {
                 ))));
             }
             if let Some(key) = UpdateKey::new(&found) {
-                self.index.apply_key(key);
+                self.index.apply_key_reply(key);
             }
             return Ok(None);
         }
@@ -126,7 +126,7 @@ impl Keys<'_> {
             Ok(created) => {
                 self.events.key_generated(host, secret);
                 if let Some(key) = UpdateKey::new(&created) {
-                    self.index.apply_key(key);
+                    self.index.apply_key_reply(key);
                 }
                 Ok(None)
             }
@@ -156,7 +156,7 @@ impl Keys<'_> {
         {
             Ok(patched) => {
                 if let Some(key) = UpdateKey::new(&patched) {
-                    self.index.apply_key(key);
+                    self.index.apply_key_reply(key);
                 }
                 Ok(())
             }

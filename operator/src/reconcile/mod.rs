@@ -15,26 +15,26 @@ mod hold_back;
 mod host;
 mod key;
 pub mod problem;
+mod progress;
 mod publish;
 mod queue;
 pub mod status;
 mod zone;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use tokio::sync::mpsc;
 
-use crate::index::host::{Host, PublishedState};
-use crate::index::object::{Meta, ObjectKey};
+use crate::index::object::ObjectKey;
 use crate::index::{Affected, Index};
 use crate::metrics::Metrics;
 use crate::watch::Freshness;
 use events::Events;
-use problem::Problem;
+use progress::Progresses;
 use queue::Queue;
 use status::Outcome;
 use zone::Zones;
@@ -42,15 +42,22 @@ use zone::Zones;
 /// Objects looked at at the same time.
 const CONCURRENCY: usize = 64;
 
-/// How long a deleted host waits for its zone or credentials to come back before it is let go.
-const LET_GO: Duration = Duration::from_secs(60);
-
 /// When an object is looked at again, unless it changes before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Next {
     /// When it changes.
     Idle,
     After(Duration),
+}
+
+impl Next {
+    /// The earlier of two.
+    fn sooner(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::After(one), Self::After(two)) => Self::After(one.min(two)),
+            (Self::Idle, next) | (next, Self::Idle) => next,
+        }
+    }
 }
 
 /// The one writer of DNS and of the controller's part of status.
@@ -61,24 +68,10 @@ pub struct Controller {
     events: Events,
     zones: Zones,
     outcomes: mpsc::UnboundedSender<(ObjectKey, Outcome)>,
-    progress: Mutex<HashMap<ObjectKey, Progress>>,
+    progress: Progresses,
     /// Objects to look at again, from within.
     again: mpsc::UnboundedSender<Affected>,
     told_again: tokio::sync::Mutex<mpsc::UnboundedReceiver<Affected>>,
-}
-
-/// What is known of a host beyond its object.
-#[derive(Debug)]
-struct Progress {
-    uid: Arc<str>,
-    /// What is in DNS, as of our last write.
-    published: Option<PublishedState>,
-    /// An attempt has failed since: DNS may say something else.
-    in_doubt: bool,
-    /// Failed attempts in a row.
-    failures: u32,
-    /// Since when its deletion cannot go on.
-    blocked_since: Option<Instant>,
 }
 
 impl Controller {
@@ -97,7 +90,7 @@ impl Controller {
             events,
             zones: Zones::default(),
             outcomes,
-            progress: Mutex::default(),
+            progress: Progresses::default(),
             again,
             told_again: tokio::sync::Mutex::new(told_again),
         }
@@ -138,7 +131,10 @@ impl Controller {
                 Some((object, next)) = under_way.next(), if !under_way.is_empty() => {
                     queue.done(&object);
                     if let Affected::Zone(key) = &object {
-                        looked.insert(key.clone(), Instant::now());
+                        match self.index.zone(key) {
+                            Some(_) => drop(looked.insert(key.clone(), Instant::now())),
+                            None => drop(looked.remove(key)),
+                        }
                     }
                     if let Next::After(pause) = next {
                         queue.push(object, Instant::now() + pause);
@@ -159,81 +155,6 @@ impl Controller {
         (object, next)
     }
 
-    fn progress(&self) -> MutexGuard<'_, HashMap<ObjectKey, Progress>> {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// What is in DNS: as of our last write, or else as status says.
-    fn published_state(&self, host: &Host) -> Option<PublishedState> {
-        match self.progress().get(&host.meta.key) {
-            Some(progress) if progress.uid == host.meta.uid => progress.published.clone(),
-            _ => host.published.clone(),
-        }
-    }
-
-    /// Whether DNS may say something else than [`Self::published_state`].
-    fn is_in_doubt(&self, host: &Host) -> bool {
-        match self.progress().get(&host.meta.key) {
-            Some(progress) if progress.uid == host.meta.uid => progress.in_doubt,
-            _ => host.has_changed_since_published(),
-        }
-    }
-
-    fn remember_published(&self, meta: &Meta, published: Option<PublishedState>) {
-        let progress = Progress {
-            uid: meta.uid.clone(),
-            published,
-            in_doubt: false,
-            failures: 0,
-            blocked_since: None,
-        };
-        self.progress().insert(meta.key.clone(), progress);
-    }
-
-    fn remember_problem(&self, meta: &Meta, problem: &Problem) -> Next {
-        let published = self
-            .index
-            .host(&meta.key)
-            .and_then(|h| self.published_state(&h));
-        let mut all = self.progress();
-        // What is known of a former host of this name says nothing about this one.
-        if all
-            .get(&meta.key)
-            .is_some_and(|former| former.uid != meta.uid)
-        {
-            all.remove(&meta.key);
-        }
-        let progress = all.entry(meta.key.clone()).or_insert_with(|| Progress {
-            uid: meta.uid.clone(),
-            published,
-            in_doubt: true,
-            failures: 0,
-            blocked_since: None,
-        });
-        progress.in_doubt = true;
-        let next = problem
-            .retry(progress.failures)
-            .map_or(Next::Idle, Next::After);
-        progress.failures = progress.failures.saturating_add(1);
-        match problem.lets_go() {
-            true => drop(progress.blocked_since.get_or_insert_with(Instant::now)),
-            false => progress.blocked_since = None,
-        }
-        next
-    }
-
-    fn blocked_too_long(&self, meta: &Meta) -> bool {
-        let all = self.progress();
-        let since = all
-            .get(&meta.key)
-            .and_then(|progress| progress.blocked_since);
-        since.is_some_and(|since| since.elapsed() >= LET_GO)
-    }
-
-    fn forget(&self, host: &ObjectKey) {
-        self.progress().remove(host);
-    }
-
     fn queue_status(&self, host: ObjectKey, outcome: Outcome) {
         // The receiver is gone only while the process ends.
         let _ = self.outcomes.send((host, outcome));
@@ -245,15 +166,11 @@ impl Controller {
 
     /// The zone's provider has come back: its hosts need not wait for their own next attempt.
     fn retry_hosts_of(&self, zone: &ObjectKey) {
-        let failed: Vec<_> = {
-            let progress = self.progress();
-            let view = self.index.view();
-            let hosts = view.hosts_of_zone(zone).map(|host| &host.meta.key);
-            let failed = hosts.filter(|key| progress.get(*key).is_some_and(|p| p.failures > 0));
-            failed.cloned().collect()
-        };
-        for host in failed {
-            let _ = self.again.send(Affected::Host(host));
+        let view = self.index.view();
+        for host in view.hosts_of_zone(zone) {
+            if self.progress.repeat(&host.meta.key) {
+                let _ = self.again.send(Affected::Host(host.meta.key.clone()));
+            }
         }
     }
 }

@@ -42,8 +42,11 @@ impl Controller {
         let ours = ours(&host, zone).ok_or(Problem::ZoneGone)?;
         let mut host = host;
         let mut want = wanted(&host, zone).ok_or(Problem::ZoneGone)?;
+        // Another owner id since: the marker has to say so before the old id is forgotten.
+        let marker = before.as_ref().and_then(|state| state.marker.as_ref());
+        let is_marked_anew = marker.is_some_and(|marker| marker.owner != ours.owner);
+        let mut in_doubt = is_marked_anew || self.progress.is_in_doubt(&host);
         let mut state = before;
-        let mut in_doubt = self.is_in_doubt(&host);
         let mut refused: Vec<Basis> = Vec::new();
         let mut retry: Option<(Basis, Known)> = None;
         for _ in 0..ATTEMPTS {

@@ -96,10 +96,16 @@ impl Zones {
 }
 
 impl ZoneAccess {
-    /// A change failed: the provider is probed at the zone's next look, unless it is known to fail already.
-    pub(super) fn suspect(&self) {
+    /// A change failed: the provider is probed at the zone's next look, unless it is known to fail
+    /// already. While no server answers, no further change waits for one: it would hold up the
+    /// hosts of other zones.
+    pub(super) fn failed(&self, problem: &Problem) {
+        if matches!(problem, Problem::Unavailable { .. }) {
+            self.lane.pause();
+        }
+        let is_the_hosts_own = matches!(problem, Problem::Foreign(_) | Problem::Refused(_));
         let mut health = self.health();
-        if health.failures == 0 {
+        if health.failures == 0 && !is_the_hosts_own {
             health.next = None;
         }
     }
@@ -127,6 +133,7 @@ impl ZoneAccess {
         let wait = match &verdict {
             Ok(()) => {
                 health.failures = 0;
+                self.lane.resume();
                 CHECK
             }
             Err(problem) => {
@@ -227,12 +234,9 @@ impl Controller {
         let view = self.index.view();
         let mut hosts = HostsOfZone::default();
         for host in view.hosts_of_zone(zone) {
-            if view.admission(host).is_ok() {
-                hosts.admitted += 1;
-            }
-            let observed = host.observed.ipv4.is_some() || host.observed.ipv6.is_some();
-            let published = host.published.is_some() || observed || host.meta.deleting;
-            hosts.in_dns |= host.finalizer && published;
+            let admitted = view.admission(host).is_ok();
+            hosts.admitted += u32::from(admitted);
+            hosts.in_dns |= host.finalizer && (host.is_known() || host.meta.deleting && admitted);
         }
         hosts
     }

@@ -70,6 +70,10 @@ pub fn found(requests: &[Message], replies: &[Reply]) -> Result<Found, ApplyErro
             }
         }
     }
+    // Servers rotate the records of an answer, and what is found is also told to people.
+    found.ipv4.sort_unstable();
+    found.ipv6.sort_unstable();
+    found.marker_texts.sort_unstable();
     Ok(found)
 }
 

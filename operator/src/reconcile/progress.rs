@@ -1,0 +1,244 @@
+//! What is known of a host beyond its object: what was written to DNS before `status` says so, and
+//! which attempt failed, why, and until when it is not repeated.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use dynhost_crds::host::Observed;
+
+use super::Next;
+use super::problem::Problem;
+use crate::index::host::{Host, PublishedState};
+use crate::index::object::{Meta, ObjectKey};
+use crate::index::zone::Zone;
+use crate::name::Fqdn;
+
+/// How long a deleted host waits for its zone or credentials to come back before it is let go.
+pub(super) const LET_GO: Duration = Duration::from_secs(60);
+
+/// What an attempt depends on. A failed one is not repeated before its time while this is the
+/// same: our own status comes back as a change of the object, and is none.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Inputs {
+    generation: i64,
+    annotations: u64,
+    deleting: bool,
+    observed: Observed,
+    zone: Option<ZoneInputs>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct ZoneInputs {
+    uid: Arc<str>,
+    generation: i64,
+    adopt: Option<Fqdn>,
+}
+
+impl Inputs {
+    pub(super) fn new(host: &Host, zone: Option<&Zone>) -> Self {
+        Self {
+            generation: host.meta.generation,
+            annotations: host.annotations,
+            deleting: host.meta.deleting,
+            observed: host.observed.clone(),
+            zone: zone.map(|zone| ZoneInputs {
+                uid: zone.meta.uid.clone(),
+                generation: zone.meta.generation,
+                adopt: zone.adopt.clone(),
+            }),
+        }
+    }
+}
+
+/// The progress of every host that has been published or has failed since the start.
+#[derive(Default)]
+pub(super) struct Progresses(Mutex<HashMap<ObjectKey, Progress>>);
+
+#[derive(Debug)]
+struct Progress {
+    uid: Arc<str>,
+    /// What is in DNS, as of our last write.
+    published: Option<PublishedState>,
+    /// The last attempt, where it failed: DNS may say something else since.
+    failure: Option<Failure>,
+}
+
+#[derive(Debug)]
+struct Failure {
+    problem: Problem,
+    inputs: Inputs,
+    /// Not repeated before.
+    until: Instant,
+    /// In a row.
+    attempts: u32,
+    /// Since when a deletion cannot go on for want of zone or credentials.
+    blocked_since: Option<Instant>,
+}
+
+impl Progresses {
+    fn all(&self) -> MutexGuard<'_, HashMap<ObjectKey, Progress>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks at the progress of this very host, not at that of a former one of the same name.
+    fn of<T>(&self, meta: &Meta, look: impl FnOnce(&Progress) -> T) -> Option<T> {
+        let all = self.all();
+        let progress = all.get(&meta.key).filter(|p| p.uid == meta.uid)?;
+        Some(look(progress))
+    }
+
+    /// What is in DNS: as of our last write, or else as status says.
+    pub(super) fn published(&self, host: &Host) -> Option<PublishedState> {
+        let known = self.of(&host.meta, |progress| progress.published.clone());
+        known.unwrap_or_else(|| host.published.clone())
+    }
+
+    /// Whether DNS may say something else than [`Self::published`].
+    pub(super) fn is_in_doubt(&self, host: &Host) -> bool {
+        let known = self.of(&host.meta, |progress| progress.failure.is_some());
+        known.unwrap_or_else(|| host.has_changed_since_published())
+    }
+
+    /// The problem of the last attempt and how long it is not repeated, where that is so.
+    pub(super) fn waits(&self, host: &Host, inputs: &Inputs) -> Option<(Problem, Duration)> {
+        let waits = self.of(&host.meta, |progress| {
+            let failure = progress.failure.as_ref().filter(|f| f.inputs == *inputs)?;
+            let wait = failure.until.checked_duration_since(Instant::now())?;
+            Some((failure.problem.clone(), wait))
+        });
+        waits.flatten()
+    }
+
+    /// All is published.
+    pub(super) fn succeeded(&self, meta: &Meta, published: Option<PublishedState>) {
+        let progress = Progress {
+            uid: meta.uid.clone(),
+            published,
+            failure: None,
+        };
+        self.all().insert(meta.key.clone(), progress);
+    }
+
+    /// An attempt failed; when to try again.
+    pub(super) fn failed(&self, host: &Host, inputs: Inputs, problem: &Problem) -> Next {
+        let published = self.published(host);
+        let mut all = self.all();
+        let former = all
+            .remove(&host.meta.key)
+            .filter(|p| p.uid == host.meta.uid);
+        let former = former.and_then(|progress| progress.failure);
+        let attempts = former.as_ref().map_or(0, |failure| failure.attempts);
+        let blocked_since = former.and_then(|failure| failure.blocked_since);
+        let wait = problem.retry(attempts);
+        let now = Instant::now();
+        let failure = Failure {
+            problem: problem.clone(),
+            until: now + wait.unwrap_or_default(),
+            attempts: attempts.saturating_add(1),
+            blocked_since: (inputs.deleting && problem.lets_go())
+                .then(|| blocked_since.unwrap_or(now)),
+            inputs,
+        };
+        let progress = Progress {
+            uid: host.meta.uid.clone(),
+            published,
+            failure: Some(failure),
+        };
+        all.insert(host.meta.key.clone(), progress);
+        wait.map_or(Next::Idle, Next::After)
+    }
+
+    /// Whether a deletion has waited long enough for its zone or credentials.
+    pub(super) fn is_blocked_too_long(&self, meta: &Meta) -> bool {
+        let since = self.of(meta, |progress| progress.failure.as_ref()?.blocked_since);
+        since
+            .flatten()
+            .is_some_and(|since| since.elapsed() >= LET_GO)
+    }
+
+    /// Lets a failed attempt be repeated at once; whether there was one.
+    pub(super) fn repeat(&self, host: &ObjectKey) -> bool {
+        let mut all = self.all();
+        let failure = all.get_mut(host).and_then(|p| p.failure.as_mut());
+        failure
+            .map(|failure| failure.until = Instant::now())
+            .is_some()
+    }
+
+    pub(super) fn forget(&self, host: &ObjectKey) {
+        self.all().remove(host);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn host(metadata: &Value, status: Value) -> Host {
+        let mut object = json!({
+            "metadata": {"name": "home", "namespace": "family", "uid": "h", "resourceVersion": "1",
+                         "generation": 3, "creationTimestamp": "2026-01-01T00:00:00Z"},
+            "spec": {"hostname": "home.dyn.example.org", "zoneRef": {"name": "dyn"}},
+            "status": status,
+        });
+        for (key, value) in metadata.as_object().unwrap() {
+            object["metadata"][key] = value.clone();
+        }
+        Host::from_object(&serde_json::from_value(object).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_failed_attempt_waits_unless_something_it_depends_on_has_changed() {
+        fn check(metadata: Value, status: Value, expected: bool) {
+            let progresses = Progresses::default();
+            let before = host(&json!({}), json!({}));
+            let problem = Problem::Foreign("somebody's".to_owned());
+            progresses.failed(&before, Inputs::new(&before, None), &problem);
+            let now = host(&metadata, status);
+            let waits = progresses.waits(&now, &Inputs::new(&now, None));
+            assert_eq!(waits.is_some(), expected, "{metadata}");
+        }
+        let reported = json!({"observed": {"ipv4": {"address": "198.51.100.7",
+            "changedAt": "2026-01-01T00:00:00Z", "protocol": "dyndns2"}}});
+        check(json!({}), json!({}), true);
+        // Our own status.
+        check(
+            json!({"resourceVersion": "2"}),
+            json!({"observedGeneration": 3}),
+            true,
+        );
+        check(json!({"generation": 4}), json!({}), false);
+        check(json!({"annotations": {"touched": "now"}}), json!({}), false);
+        check(
+            json!({"deletionTimestamp": "2026-01-02T00:00:00Z"}),
+            json!({}),
+            false,
+        );
+        check(json!({}), reported, false);
+        // Another host of the same name.
+        check(json!({"uid": "other"}), json!({}), false);
+    }
+
+    #[test]
+    fn a_repeated_or_successful_attempt_waits_no_longer() {
+        let progresses = Progresses::default();
+        let host = host(&json!({}), json!({}));
+        let inputs = Inputs::new(&host, None);
+        let problem = Problem::Foreign(String::new());
+        assert!(!progresses.repeat(&host.meta.key));
+        let Next::After(first) = progresses.failed(&host, inputs.clone(), &problem) else {
+            panic!("a foreign record is tried again");
+        };
+        assert!(progresses.repeat(&host.meta.key));
+        assert_eq!(progresses.waits(&host, &inputs), None);
+        let second = progresses.failed(&host, inputs.clone(), &problem);
+        assert_eq!(second, Next::After(first * 2));
+        assert!(progresses.is_in_doubt(&host));
+        progresses.succeeded(&host.meta, None);
+        assert_eq!(progresses.waits(&host, &inputs), None);
+        assert!(!progresses.is_in_doubt(&host));
+    }
+}
