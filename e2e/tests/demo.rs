@@ -7,7 +7,7 @@ use std::{
     collections::BTreeMap,
     fs,
     os::unix::{fs::PermissionsExt, process::ExitStatusExt},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, ExitStatus, Stdio},
     time::Duration,
 };
@@ -43,21 +43,72 @@ async fn a_demo_ended_by_a_signal_leaves_nothing() {
     }
 }
 
+#[tokio::test]
+async fn a_demo_that_ends_by_itself_tells_how_it_went_and_leaves_nothing() {
+    operator_binary().await.unwrap();
+    for (operator_arguments, expected, told) in [
+        (["--log", "debug"], 0, "every answer was right"),
+        (["--log-format", "none"], 1, "invalid value 'none'"),
+    ] {
+        let Run {
+            demo,
+            env_file,
+            temporary,
+            ..
+        } = &Run::start(&[&["--once", "--"], operator_arguments.as_slice()].concat());
+        let status = demo.wait(LIMIT).await.unwrap();
+        let log = demo.log_tail(40);
+        assert_eq!(status.code(), Some(expected), "{log}");
+        assert!(log.contains(told), "{log}");
+        assert_eq!(entries(temporary), 0);
+        assert!(!env_file.exists());
+        assert_eq!(processes_that_name(temporary), 0);
+    }
+}
+
+/// A demo with a folder of its own for all that it makes.
+struct Run {
+    // Dropped first: it writes below the folder.
+    demo: ChildProcess,
+    env_file: PathBuf,
+    temporary: PathBuf,
+    _scratch: Scratch,
+}
+
+impl Run {
+    /// Starts it with `--env-file` and further arguments.
+    fn start(arguments: &[&str]) -> Self {
+        let scratch = Scratch::new("demo").unwrap();
+        let temporary = scratch.path().join("tmp");
+        let env_file = scratch.path().join("env");
+        fs::create_dir(&temporary).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_demo"));
+        command
+            .arg("--env-file")
+            .arg(&env_file)
+            .args(arguments)
+            .env("TMPDIR", &temporary);
+        let log = scratch.path().join("demo.log");
+        Self {
+            demo: ChildProcess::spawn("demo", &command, &log).unwrap(),
+            env_file,
+            temporary,
+            _scratch: scratch,
+        }
+    }
+}
+
 /// Runs a demo, ends it at that moment, and returns its status when nothing is left of it.
 async fn check(when: When, signal: Signal) -> ExitStatus {
-    let scratch = Scratch::new("demo").unwrap();
-    let temporary = scratch.path().join("tmp");
-    let env_file = scratch.path().join("env");
-    fs::create_dir(&temporary).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_demo"));
-    command
-        .arg("--env-file")
-        .arg(&env_file)
-        .env("TMPDIR", &temporary);
-    let demo = ChildProcess::spawn("demo", &command, &scratch.path().join("demo.log")).unwrap();
+    let Run {
+        demo,
+        env_file,
+        temporary,
+        ..
+    } = &Run::start(&[]);
     demo.await_start(LIMIT, async || {
         let has_come = match when {
-            When::Starting => processes_that_name(&temporary) > 1,
+            When::Starting => processes_that_name(temporary) > 1,
             When::Ready => env_file.exists(),
             When::Up => demo.log_tail(5).contains("stays up"),
         };
@@ -66,22 +117,22 @@ async fn check(when: When, signal: Signal) -> ExitStatus {
     .await
     .unwrap();
     if when == When::Up {
-        check_env_file(&env_file);
+        check_env_file(env_file);
     }
     demo.signal(signal).unwrap();
     let status = demo.wait(LIMIT).await.unwrap();
     if signal == Signal::KILL {
         // Nobody is left to remove it in time or to take the file away.
         await_condition("the temporary folder is removed", LIMIT, async || {
-            Ok((entries(&temporary) == 0).then_some(()))
+            Ok((entries(temporary) == 0).then_some(()))
         })
         .await
         .unwrap();
     } else {
-        assert_eq!(entries(&temporary), 0);
+        assert_eq!(entries(temporary), 0);
         assert!(!env_file.exists());
     }
-    assert_eq!(processes_that_name(&temporary), 0);
+    assert_eq!(processes_that_name(temporary), 0);
     status
 }
 

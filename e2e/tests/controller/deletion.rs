@@ -5,10 +5,13 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use dynhost_crds::{
     HOST_FINALIZER, ZONE_FINALIZER,
-    conditions::{ConditionType, Reason},
+    conditions::{ConditionStatus::False, ConditionType, Reason},
     host::DeletionPolicy,
 };
-use dynhost_e2e::{Stack, StackOptions, ZoneOptions, await_condition, stack::LIMIT};
+use dynhost_e2e::{
+    Stack, StackOptions, ZoneOptions, await_condition,
+    stack::{LIMIT, condition},
+};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::{Api, ResourceExt, api::DeleteParams};
 use serde_json::json;
@@ -224,6 +227,46 @@ async fn a_name_that_a_stranger_has_marked_stays_the_strangers() -> Result<()> {
     host.delete().await?;
     host.await_gone().await?;
     assert_eq!(records(&stack.bind, &zone).await?, before);
+    Ok(())
+}
+
+#[tokio::test]
+async fn our_finalizer_on_a_tenants_host_that_no_zone_admits_keeps_neither_host_nor_zone()
+-> Result<()> {
+    let stack = Stack::shared().await?;
+    for is_inside in [true, false] {
+        let beside = "x 300 A 192.0.2.1".to_owned();
+        let options = ZoneOptions {
+            records: vec![beside.clone()],
+            ..ZoneOptions::default()
+        };
+        let zone = stack.create_zone(options).await?;
+        let mut host = zone.host("x");
+        host.metadata.namespace = Some(stack.control_plane.namespace("tenant").await?);
+        host.metadata.finalizers = Some(vec![HOST_FINALIZER.to_owned()]);
+        if !is_inside {
+            host.spec.hostname = "x.example.com".to_owned();
+        }
+        let host = LiveHost::create_unready(stack, &host).await?;
+        host.await_host("is not accepted", |host| {
+            let accepted = condition(host, ConditionType::Accepted);
+            accepted.is_some_and(|accepted| accepted.status == False)
+        })
+        .await?;
+
+        host.delete().await?;
+        // Sooner than a host whose zone is gone is let go.
+        host.await_gone().await?;
+        assert_eq!(records(&stack.bind, &zone).await?, [beside]);
+        let messages = stack.bind.update_counts(&zone.apex).await?;
+        assert_eq!(messages.done, 0, "{messages:?}");
+
+        zones(stack, &zone)
+            .await?
+            .delete(&zone.name, &DeleteParams::default())
+            .await?;
+        await_zone_gone(stack, &zone).await?;
+    }
     Ok(())
 }
 

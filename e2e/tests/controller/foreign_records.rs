@@ -6,6 +6,7 @@ use dynhost_crds::conditions::{
     ConditionType, Reason,
 };
 use dynhost_e2e::{Stack, Zone, ZoneOptions};
+use kube::ResourceExt;
 
 use super::live_host::{LiveHost, verdict};
 use super::zone_records::{marker_text, records};
@@ -84,6 +85,34 @@ async fn a_record_in_the_way_of_the_first_write_is_never_touched() -> Result<()>
 }
 
 #[tokio::test]
+async fn a_foreign_rrset_of_many_addresses_is_told_once_and_not_tried_again_at_once() -> Result<()>
+{
+    let stack = Stack::shared().await?;
+    // Enough for BIND to answer in another order each time.
+    let lines = [1, 2, 3, 4, 5].map(|last| format!("home 300 A 192.0.2.{last}"));
+    let zone = zone_with(stack, &lines).await?;
+    let before = stack.bind.dump(&zone.apex).await?;
+    let elsewhere = stack.create_zone(ZoneOptions::default()).await?;
+    let unrelated = LiveHost::create_published(stack, &elsewhere, "home", "198.51.100.1").await?;
+    let host = LiveHost::create(stack, &zone.host("home")).await?;
+    host.report("198.51.100.7").await?;
+    check_untouched(&host, &zone, &before).await?;
+
+    let told = host.get().await?.resource_version();
+    let tried = stack.bind.update_counts(&zone.apex).await?.total();
+    for last in 2..12 {
+        let address = format!("198.51.100.{last}");
+        unrelated.report(&address).await?;
+        unrelated.await_published_addresses(&address).await?;
+        assert_eq!(host.get().await?.resource_version(), told);
+    }
+    // It may have been time for one more attempt, which may take a few messages.
+    let counts = stack.bind.update_counts(&zone.apex).await?;
+    assert!(counts.total() <= tried + 4, "{tried}, then {counts:?}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_refused_hosts_deletion_leaves_the_foreign_records() -> Result<()> {
     let stack = Stack::shared().await?;
     let foreign = ["home 300 A 192.0.2.1".to_owned()];
@@ -129,6 +158,54 @@ async fn wildcards_do_not_hinder_and_are_not_touched() -> Result<()> {
     check(&["* 300 CNAME target.example.net."]).await
 }
 
+/// Publishes `198.51.100.7`, and lets somebody else put a wildcard with the same address above it
+/// and then change the zone by `script` (see [`expand`]).
+async fn published_below_a_late_wildcard(script: &str) -> Result<(LiveHost<'static>, Zone)> {
+    let stack = Stack::shared().await?;
+    let zone = stack.create_zone(ZoneOptions::default()).await?;
+    let host = LiveHost::create_published(stack, &zone, "home", "198.51.100.7").await?;
+    let wildcard = format!("update add *.{} 300 A 198.51.100.7\n", zone.apex);
+    change(stack, &zone, &(wildcard + &expand(script, &host))).await?;
+    Ok((host, zone))
+}
+
+#[tokio::test]
+async fn a_host_whose_records_are_gone_below_a_later_wildcard_goes_and_the_wildcard_stays()
+-> Result<()> {
+    let (host, zone) = published_below_a_late_wildcard("update delete @\nupdate delete #").await?;
+    host.delete().await?;
+    host.await_gone().await?;
+    assert_eq!(
+        records(&host.stack.bind, &zone).await?,
+        ["* 300 A 198.51.100.7"]
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_update_below_a_later_wildcard_is_published_and_the_wildcard_stays() -> Result<()> {
+    for script in [
+        "",
+        "update delete #",
+        "update delete @",
+        "update delete @\nupdate delete #",
+    ] {
+        let (host, zone) = published_below_a_late_wildcard(script).await?;
+        host.report("198.51.100.8").await?;
+        host.await_published(&["A 60 198.51.100.8"]).await?;
+        assert_eq!(
+            records(&host.stack.bind, &zone).await?,
+            [
+                "* 300 A 198.51.100.7",
+                "_dynhost.home 60 TXT marker",
+                "home 60 A 198.51.100.8",
+            ],
+            "{script}"
+        );
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn records_of_other_types_beside_a_host_stay() -> Result<()> {
     let stack = Stack::shared().await?;
@@ -150,16 +227,20 @@ async fn records_of_other_types_beside_a_host_stay() -> Result<()> {
     Ok(())
 }
 
-/// Publishes a host, lets somebody else change the zone (`@` stands for the host's name, `#` for
-/// its marker's), and reports a new address.
+/// A script in which `@` stands for the host's name and `#` for its marker's.
+fn expand(script: &str, host: &LiveHost<'_>) -> String {
+    script
+        .replace('#', &format!("_dynhost.{}", host.hostname))
+        .replace('@', &host.hostname)
+}
+
+/// Publishes a host, lets somebody else change the zone by `script` (see [`expand`]), and reports
+/// a new address.
 async fn report_after(script: &str) -> Result<(LiveHost<'static>, Zone, Vec<String>)> {
     let stack = Stack::shared().await?;
     let zone = stack.create_zone(ZoneOptions::default()).await?;
     let host = LiveHost::create_published(stack, &zone, "home", "198.51.100.7,2001:db8::7").await?;
-    let script = script
-        .replace('#', &format!("_dynhost.{}", host.hostname))
-        .replace('@', &host.hostname);
-    change(stack, &zone, &script).await?;
+    change(stack, &zone, &expand(script, &host)).await?;
     let before = stack.bind.dump(&zone.apex).await?;
     host.report("198.51.100.8").await?;
     Ok((host, zone, before))

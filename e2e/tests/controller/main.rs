@@ -16,6 +16,7 @@ mod live_host;
 mod lost_replies;
 mod malformed_objects;
 mod outages;
+mod owner_ids;
 mod publishing;
 mod recreated_hosts;
 mod restarted_stack;

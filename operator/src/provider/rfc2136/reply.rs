@@ -393,7 +393,7 @@ mod tests {
                 vec![text(MARKER, &["v=1"]), text(MARKER, &["a b", "c"])],
             ],
             Found {
-                marker_texts: vec!["v=1".to_owned(), "\"a b\" \"c\"".to_owned()],
+                marker_texts: vec!["\"a b\" \"c\"".to_owned(), "v=1".to_owned()],
                 ipv4: vec!["198.51.100.7".parse().unwrap()],
                 ipv6: vec!["2001:db8::7".parse().unwrap()],
                 cname: None,
