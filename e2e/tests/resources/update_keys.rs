@@ -7,6 +7,7 @@ use dynhost_crds::{
     zone::NamespacesFrom,
 };
 use dynhost_e2e::{ZoneOptions, await_condition, random_hex, stack::LIMIT, stack::condition};
+use hickory_net::proto::rr::RecordType;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, ResourceExt};
 use serde_json::json;
@@ -261,7 +262,7 @@ async fn a_key_that_a_policy_forbids_is_generated_when_it_is_permitted() {
     let fixture = Fixture::new().await;
     let namespace = &fixture.zone.namespace;
     let control_plane = &fixture.stack.control_plane;
-    let policy = POLICY.replace("NAMESPACE", namespace);
+    let policy = policy(namespace, "CREATE");
     control_plane
         .kubectl(&["create", "-f", "-"], &policy)
         .await
@@ -292,6 +293,58 @@ async fn a_key_that_a_policy_forbids_is_generated_when_it_is_permitted() {
     fixture.await_key(&host, Reason::Generated).await;
 }
 
+#[tokio::test]
+async fn a_key_that_cannot_be_written_keeps_no_address_from_dns() {
+    let fixture = Fixture::new().await;
+    let namespace = &fixture.zone.namespace;
+    let control_plane = &fixture.stack.control_plane;
+    let home = fixture.create("home", Some("shared")).await;
+    fixture.await_key(&home, Reason::Generated).await;
+    let policy = policy(namespace, "UPDATE");
+    let create = ["create", "-f", "-"];
+    control_plane.kubectl(&create, &policy).await.unwrap();
+    await_condition("the policy is in force", LIMIT, async || {
+        let label = [
+            "label",
+            "secret",
+            "shared",
+            "any=label",
+            "--dry-run=server",
+            "-n",
+            namespace,
+        ];
+        let output = control_plane.try_kubectl(&label, "").await?;
+        Ok((!output.status.success()).then_some(()))
+    })
+    .await
+    .unwrap();
+
+    // The operator cannot make the second host an owner of the Secret.
+    let nas = fixture.create("nas", Some("shared")).await;
+    let judged = fixture.await_key(&nas, Reason::SecretNotFound).await;
+    let said = &condition(&judged, ConditionType::KeyReady).unwrap().message;
+    assert!(said.contains("no Secrets today"), "{said}");
+    let token = fixture.stack.update_key(namespace, "shared").await.unwrap();
+    let hostname = &nas.spec.hostname;
+    let answer = fixture.stack.update(hostname, &token, "198.51.100.7").await;
+    assert_eq!(answer.unwrap().text(), "good 198.51.100.7");
+    let in_dns = fixture
+        .stack
+        .await_dns(hostname, RecordType::A, &["198.51.100.7"]);
+    in_dns.await.unwrap();
+
+    let delete = ["delete", "-f", "-"];
+    control_plane.kubectl(&delete, &policy).await.unwrap();
+    fixture.await_key(&nas, Reason::Generated).await;
+}
+
+/// Denies one operation on Secrets of the namespace.
+fn policy(namespace: &str, operation: &str) -> String {
+    POLICY
+        .replace("NAMESPACE", namespace)
+        .replace("OPERATION", operation)
+}
+
 const POLICY: &str = r#"
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicy
@@ -300,7 +353,7 @@ spec:
   matchConstraints:
     namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: NAMESPACE}}
     resourceRules:
-      - {apiGroups: [""], apiVersions: [v1], resources: [secrets], operations: [CREATE]}
+      - {apiGroups: [""], apiVersions: [v1], resources: [secrets], operations: [OPERATION]}
   validations:
     - {expression: "false", message: no Secrets today, reason: Forbidden}
 ---

@@ -318,6 +318,19 @@ mod tests {
         let older_spec =
             json!({"observedGeneration": 2, "published": {"at": "2026-01-01T00:00:00Z"}});
         assert!(host(older_spec).has_changed_since_published());
+
+        for (status, expected) in [("True", false), ("False", true)] {
+            let failed = json!({
+                "observedGeneration": 3,
+                "published": {"at": "2026-01-01T00:00:00Z"},
+                "conditions": [{
+                    "type": "Published", "status": status, "reason": "ProviderUnavailable",
+                    "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z",
+                }],
+            });
+            let changed = host(failed).has_changed_since_published();
+            assert_eq!(changed, expected, "Published is {status}");
+        }
     }
 
     /// A host of generation 3 with this status.
