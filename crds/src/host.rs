@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use ipnet::Ipv6Net;
 use jiff::Timestamp;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
@@ -138,16 +139,90 @@ pub struct Auth {
         pattern(r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
     )]
     pub secret_name: Option<String>,
+
+    /// Whether the update key may stand in the URL, where proxies write it to their logs. With
+    /// `Deny` such a request is answered as with a wrong key; a form body is always allowed.
+    #[serde(default, rename = "tokenInURL")]
+    pub token_in_url: TokenInUrl,
+
+    /// Clients may withdraw addresses (`clear=true`, `offline=YES`, `/nic/delete`).
+    #[serde(default)]
+    pub allow_clear: bool,
+
+    /// Ed25519 public keys that signed updates are verified with: the 32 octets of each in base64
+    /// (RFC 4648 section 4). Several overlap while clients are being changed over.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 8),
+        inner(length(equal = 44), pattern(r"^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$"))
+    )]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub public_keys: Vec<String>,
+
+    /// Take the SHA-1-signed requests of the script of 2012 (`/ip.php`). The Secret holds what it
+    /// signs with as `sha1Secret`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha1_script: Option<Sha1Script>,
+}
+
+/// Whether the update key may stand in the path or the query of a URL.
+#[derive(
+    Serialize, Deserialize, schemars::JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq,
+)]
+pub enum TokenInUrl {
+    /// It may.
+    #[default]
+    Allow,
+    /// It may not.
+    Deny,
+}
+
+/// The account of the script of 2012.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Sha1Script {
+    /// The user name that its requests carry.
+    #[schemars(length(min = 1, max = 64))]
+    pub user: String,
 }
 
 /// Which addresses are published.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct AddressPolicy {
+    /// Where addresses are taken from.
+    #[serde(default)]
+    pub from: AddressFrom,
+
+    /// Who may call: requests from elsewhere are answered as with a wrong key. CIDRs or single
+    /// addresses; default: everybody.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 2, max = 49)))]
+    #[x_kube(
+        merge_strategy = ListMerge::Set,
+        validation = Rule::new("self.all(source, isCIDR(source) || isIP(source))")
+            .message("allowedSources are CIDRs or IP addresses")
+    )]
+    pub allowed_sources: Vec<String>,
+
     /// Publish private (RFC 1918), shared (RFC 6598), unique local (RFC 4193), link-local and
     /// loopback addresses too.
     #[serde(default)]
     pub allow_private: bool,
+}
+
+/// Where a host's addresses are taken from.
+#[derive(
+    Serialize, Deserialize, schemars::JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq,
+)]
+pub enum AddressFrom {
+    /// What the client declares; where it declares nothing, the address it calls from.
+    #[default]
+    Any,
+    /// Only what the client declares.
+    Request,
+    /// Only the address that the client calls from.
+    Connection,
 }
 
 /// What becomes of a host's records when it is deleted.
@@ -193,6 +268,16 @@ pub struct Observed {
     pub ipv4: Option<ObservedIpv4>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ipv6: Option<ObservedIpv6>,
+
+    /// The IPv6 prefix behind the client, for the machines there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipv6_prefix: Option<ObservedPrefix>,
+
+    /// The time in the newest accepted signed request, in whole seconds: each must be newer than
+    /// the one before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"), length(max = 40))]
+    pub signed_at: Option<Timestamp>,
 }
 
 /// An IPv4 address that a client reported.
@@ -205,7 +290,9 @@ pub type ObservedIpv6 = Observation<Ipv6Addr>;
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Observation<A> {
-    pub address: A,
+    /// `None`: a client withdrew it, and DNS shall have none.
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    pub address: Option<A>,
 
     /// When the address was last written, in microseconds: it tells apart two equal addresses
     /// reported one after the other.
@@ -217,6 +304,10 @@ pub struct Observation<A> {
     /// The client's own name for itself: at most 64 printable ASCII characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<String>,
+}
+
+fn none<A>() -> Option<A> {
+    None
 }
 
 impl<A> schemars::JsonSchema for Observation<A> {
@@ -231,9 +322,12 @@ impl<A> schemars::JsonSchema for Observation<A> {
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({
             "type": "object",
-            "required": ["address", "changedAt", "protocol"],
+            "required": ["changedAt", "protocol"],
             "properties": {
-                "address": {"type": "string", "maxLength": 45, "description": "The address."},
+                "address": {
+                    "type": "string", "maxLength": 45,
+                    "description": "The address; missing where a client withdrew it.",
+                },
                 "changedAt": {
                     "type": "string", "format": "date-time", "maxLength": 40,
                     "description": "When the address was last written.",
@@ -249,6 +343,29 @@ impl<A> schemars::JsonSchema for Observation<A> {
             },
         })
     }
+}
+
+/// An IPv6 prefix that a client reported.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ObservedPrefix {
+    /// The prefix, such as `2001:db8:1:2::/64`; missing where a client withdrew it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", length(max = 43))]
+    pub prefix: Option<Ipv6Net>,
+
+    /// When the prefix was last written, in microseconds.
+    #[schemars(with = "String", extend("format" = "date-time"), length(max = 40))]
+    pub changed_at: Timestamp,
+
+    /// The protocol of the request that brought it.
+    #[schemars(length(max = 32))]
+    pub protocol: String,
+
+    /// The client's own name for itself: at most 64 printable ASCII characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub client: Option<String>,
 }
 
 /// What the controller last wrote to DNS.

@@ -14,3 +14,6 @@ pub const GENERATED_LABEL: &str = "dynhost.dev/generated";
 
 /// The shortest update key accepted, in octets.
 pub const MIN_TOKEN_OCTETS: usize = 12;
+
+/// Data key of the secret that the script of 2012 signs with (`auth.sha1Script`).
+pub const SHA1_SECRET: &str = "sha1Secret";

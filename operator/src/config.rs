@@ -1,9 +1,15 @@
 //! The command line and its environment variables.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::builder::RangedU64ValueParser;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::update::cidr::Cidr;
+use crate::update::client_address::{AddressHeader, ProxyTrust};
 
 /// A Kubernetes operator for names whose addresses change.
 #[derive(Debug, Parser)]
@@ -16,7 +22,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the operator.
-    Run(RunOptions),
+    Run(Box<RunOptions>),
     /// Print the custom resource definitions as YAML.
     Crds {
         /// Write one file for each into this folder instead.
@@ -39,19 +45,41 @@ pub struct RunOptions {
     pub kubeconfig: Option<PathBuf>,
 
     /// Where clients send their updates.
-    #[arg(long, env = "DYNHOST_LISTEN", default_value = "[::]:8080")]
+    #[arg(
+        long,
+        env = "DYNHOST_LISTEN",
+        value_name = "ADDRESS:PORT",
+        default_value = "[::]:8080"
+    )]
     pub listen: SocketAddr,
 
     /// Where /livez, /readyz and /metrics are.
-    #[arg(long, env = "DYNHOST_ADMIN_LISTEN", default_value = "[::]:9090")]
+    #[arg(
+        long,
+        env = "DYNHOST_ADMIN_LISTEN",
+        value_name = "ADDRESS:PORT",
+        default_value = "[::]:9090"
+    )]
     pub admin_listen: SocketAddr,
 
+    /// Serve updates only: another instance writes DNS.
+    #[arg(long, env = "DYNHOST_NO_CONTROLLER")]
+    pub no_controller: bool,
+
+    #[command(flatten)]
+    pub endpoint: EndpointOptions,
+
     /// The form of the log.
-    #[arg(long, env = "DYNHOST_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    #[arg(long, env = "DYNHOST_LOG_FORMAT", value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
 
     /// What is logged: error, warn, info, debug, trace, or by module, as in `dynhost=debug,info`.
-    #[arg(long, env = "DYNHOST_LOG", default_value = "info")]
+    #[arg(
+        long,
+        env = "DYNHOST_LOG",
+        value_name = "LEVEL",
+        default_value = "info"
+    )]
     pub log: String,
 }
 
@@ -59,4 +87,204 @@ pub struct RunOptions {
 pub enum LogFormat {
     Text,
     Json,
+}
+
+/// Whom the endpoint believes, and how much it takes.
+#[derive(Debug, Clone, Default, Args)]
+pub struct EndpointOptions {
+    /// Proxies in front of the endpoint: what they say of a client's address is believed.
+    #[arg(
+        long,
+        env = "DYNHOST_TRUSTED_PROXIES",
+        value_name = "CIDR,..",
+        value_delimiter = ','
+    )]
+    pub trusted_proxies: Vec<Cidr>,
+
+    /// The header that trusted proxies write a client's address into: X-Forwarded-For, Forwarded, or one of a single address such as X-Real-IP.
+    #[arg(
+        long,
+        env = "DYNHOST_CLIENT_ADDRESS_HEADER",
+        value_name = "NAME",
+        default_value = "X-Forwarded-For"
+    )]
+    pub client_address_header: AddressHeader,
+
+    /// Connections of trusted proxies begin with a PROXY protocol header (version 1 or 2).
+    #[arg(long, env = "DYNHOST_PROXY_PROTOCOL", requires = "trusted_proxies")]
+    pub proxy_protocol: bool,
+
+    /// Send dyndns2's answers of 400, 403 and 404 with status 200: some clients log the word only then.
+    #[arg(long, env = "DYNHOST_LEGACY_STATUS_200")]
+    pub legacy_status_200: bool,
+
+    #[command(flatten)]
+    pub limits: Limits,
+}
+
+impl EndpointOptions {
+    /// Whose word counts for where a request comes from.
+    pub fn trust(&self) -> ProxyTrust {
+        ProxyTrust {
+            trusted: self.trusted_proxies.clone(),
+            header: self.client_address_header.clone(),
+        }
+    }
+}
+
+/// How much clients may take of the endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
+pub struct Limits {
+    /// The longest head of a request (request line and headers), in octets. Longer: 431.
+    #[arg(long, env = "DYNHOST_MAX_HEADER_BYTES", value_name = "OCTETS",
+        default_value_t = Self::DEFAULT.max_header_bytes, value_parser = between(1024, 1 << 20))]
+    pub max_header_bytes: usize,
+
+    /// The longest body of a request, in octets. Longer: 413.
+    #[arg(long, env = "DYNHOST_MAX_BODY_BYTES", value_name = "OCTETS",
+        default_value_t = Self::DEFAULT.max_body_bytes, value_parser = between(1024, 1 << 20))]
+    pub max_body_bytes: usize,
+
+    /// How long the head of a request may take, from its first octet; of the first one, from connecting.
+    #[arg(long, env = "DYNHOST_HEADER_TIMEOUT", value_name = "DURATION",
+        default_value = "10s", value_parser = duration)]
+    pub header_timeout: Duration,
+
+    /// How long a connection is kept after an answer without another request.
+    #[arg(long, env = "DYNHOST_IDLE_TIMEOUT", value_name = "DURATION",
+        default_value = "100s", value_parser = duration)]
+    pub idle_timeout: Duration,
+
+    /// Connections at a time. Beyond: a new one displaces the one that has waited longest.
+    #[arg(long, env = "DYNHOST_MAX_CONNECTIONS", value_name = "NUMBER",
+        default_value_t = Self::DEFAULT.max_connections, value_parser = between(1, 1 << 20))]
+    pub max_connections: usize,
+
+    /// Connections at a time of one source (an IPv4 address or an IPv6 /64). Trusted proxies are exempt.
+    #[arg(long, env = "DYNHOST_MAX_CONNECTIONS_PER_SOURCE", value_name = "NUMBER",
+        default_value_t = Self::DEFAULT.max_connections_per_source, value_parser = between(1, 1 << 20))]
+    pub max_connections_per_source: usize,
+
+    /// Failing requests and address checks a second of one source, and ten times that at once. Beyond: 429.
+    #[arg(long, env = "DYNHOST_SOURCE_RATE", value_name = "NUMBER",
+        default_value_t = Self::DEFAULT.source_rate)]
+    pub source_rate: NonZeroU32,
+
+    /// Changes a second of one host, and five times that at once. Beyond: 503 `911`.
+    #[arg(long, env = "DYNHOST_HOST_CHANGE_RATE", value_name = "NUMBER",
+        default_value_t = Self::DEFAULT.host_change_rate)]
+    pub host_change_rate: NonZeroU32,
+
+    /// Hosts in one request. More: 400 `numhost`.
+    #[arg(long, env = "DYNHOST_MAX_HOSTS", value_name = "NUMBER",
+        default_value_t = Self::DEFAULT.max_hosts, value_parser = between(1, 1000))]
+    pub max_hosts: usize,
+}
+
+impl Limits {
+    const DEFAULT: Self = Self {
+        max_header_bytes: 32 * 1024,
+        max_body_bytes: 16 * 1024,
+        header_timeout: Duration::from_secs(10),
+        idle_timeout: Duration::from_secs(100),
+        max_connections: 2048,
+        max_connections_per_source: 256,
+        source_rate: const { NonZeroU32::new(20).unwrap() },
+        host_change_rate: const { NonZeroU32::new(20).unwrap() },
+        max_hosts: 20,
+    };
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+fn between(least: u64, most: u64) -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(least..=most)
+}
+
+/// A duration of at least a second, such as `10s` or `1m30s`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let duration: jiff::SignedDuration = text
+        .parse()
+        .map_err(|error: jiff::Error| error.to_string())?;
+    match Duration::try_from(duration) {
+        Ok(duration) if duration >= Duration::from_secs(1) => Ok(duration),
+        _ => Err("at least one second, as in 10s".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn parse(flags: &[&str]) -> Result<RunOptions, clap::Error> {
+        RunOptions::try_parse_from([&["run"], flags].concat())
+    }
+
+    #[test]
+    fn the_flags_have_the_defaults_of_the_type() {
+        let options = parse(&[]).unwrap();
+        assert_eq!(options.endpoint.limits, Limits::default());
+        assert!(options.endpoint.trusted_proxies.is_empty());
+        let header = &options.endpoint.client_address_header;
+        assert_eq!(header, &AddressHeader::default());
+        let endpoint = &options.endpoint;
+        assert!(!endpoint.proxy_protocol && !endpoint.legacy_status_200);
+        assert!(!options.no_controller);
+    }
+
+    #[test]
+    fn each_flag_of_run_has_a_variable_of_its_name_and_a_line_in_the_docs() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/running.md");
+        let docs = std::fs::read_to_string(path).unwrap();
+        let command = RunOptions::command();
+        for argument in command.get_arguments().filter(|a| a.get_id() != "help") {
+            let flag = argument.get_long().unwrap();
+            let variable = format!("DYNHOST_{}", flag.replace('-', "_").to_uppercase());
+            assert_eq!(argument.get_env(), Some(OsStr::new(&variable)), "{flag}");
+            let mut line = format!("| `--{flag}");
+            match argument
+                .get_num_args()
+                .is_some_and(|args| args.takes_values())
+            {
+                true => {
+                    let value = argument.get_value_names().unwrap();
+                    line += &format!(" {}` | `{variable}` | ", value[0].replace("..", "…"));
+                }
+                false => line += &format!("` | `{variable}` | off | "),
+            }
+            let defaults = argument.get_default_values();
+            if let [default] = defaults {
+                line += &format!("`{}` |", default.to_str().unwrap());
+            }
+            assert!(docs.contains(&line), "docs/running.md has no line {line}");
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_at_the_start() {
+        let check = |flags: &[&str], valid: bool| {
+            assert_eq!(parse(flags).is_ok(), valid, "{flags:?}");
+        };
+        check(&["--header-timeout", "1m30s"], true);
+        check(&["--header-timeout", "0s"], false);
+        check(&["--header-timeout", "10"], false);
+        check(&["--idle-timeout", "-10s"], false);
+        check(&["--max-connections", "0"], false);
+        check(&["--max-header-bytes", "100"], false);
+        check(&["--source-rate", "0"], false);
+        check(&["--trusted-proxies", "10.0.0.0/8,2001:db8::/32"], true);
+        check(&["--trusted-proxies", "10.0.0.0/33"], false);
+        check(&["--client-address-header", "x-real-ip"], true);
+        check(&["--client-address-header", "X Real IP"], false);
+        check(&["--proxy-protocol"], false);
+        check(&["--proxy-protocol", "--trusted-proxies", "10.0.0.1"], true);
+    }
 }

@@ -8,7 +8,7 @@ use dynhost::config::{Cli, Command};
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
-        Command::Run(options) => dynhost::run::run(options),
+        Command::Run(options) => dynhost::run::run(*options),
         Command::Crds { into } => {
             for (file, crd) in dynhost_crds::yaml::crds() {
                 let yaml = dynhost_crds::yaml::to_yaml(&crd)?;

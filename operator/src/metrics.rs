@@ -48,6 +48,18 @@ const DROPPED_EVENTS: Description = Description {
     labels: "",
     help: "Events not sent because of their budget",
 };
+const LIMITED_REQUESTS: Description = Description {
+    name: "limited_requests",
+    kind: Kind::Counter,
+    labels: "limit",
+    help: "Requests beyond the budget of their source or host",
+};
+const CLOSED_CONNECTIONS: Description = Description {
+    name: "closed_connections",
+    kind: Kind::Counter,
+    labels: "reason",
+    help: "Client connections refused or ended because of a limit",
+};
 const HOSTS: Description = Description {
     name: "hosts",
     kind: Kind::Gauge,
@@ -55,11 +67,13 @@ const HOSTS: Description = Description {
     help: "DynamicHosts known",
 };
 
-const ALL: [&Description; 5] = [
+const ALL: [&Description; 7] = [
     &REQUESTS,
     &DNS_CHANGES,
     &API_WRITES,
     &DROPPED_EVENTS,
+    &LIMITED_REQUESTS,
+    &CLOSED_CONNECTIONS,
     &HOSTS,
 ];
 
@@ -92,6 +106,8 @@ pub struct Metrics {
     dns_changes: Family<ResultLabels, Counter>,
     api_writes: Family<KindLabels, Counter>,
     dropped_events: Counter,
+    limited_requests: Family<LimitLabels, Counter>,
+    closed_connections: Family<ReasonLabels, Counter>,
     hosts: Gauge,
 }
 
@@ -111,6 +127,16 @@ struct KindLabels {
     kind: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LimitLabels {
+    limit: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabels {
+    reason: &'static str,
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("dynhost");
@@ -119,6 +145,8 @@ impl Default for Metrics {
             dns_changes: registered(&mut registry, &DNS_CHANGES),
             api_writes: registered(&mut registry, &API_WRITES),
             dropped_events: registered(&mut registry, &DROPPED_EVENTS),
+            limited_requests: registered(&mut registry, &LIMITED_REQUESTS),
+            closed_connections: registered(&mut registry, &CLOSED_CONNECTIONS),
             hosts: registered(&mut registry, &HOSTS),
             registry,
         }
@@ -159,6 +187,20 @@ impl Metrics {
         self.dropped_events.inc();
     }
 
+    /// A request was beyond the budget of its source or host.
+    pub fn count_limited_request(&self, limit: &'static str) {
+        self.limited_requests
+            .get_or_create(&LimitLabels { limit })
+            .inc();
+    }
+
+    /// A client's connection was refused or ended because of a limit.
+    pub fn count_closed_connection(&self, reason: &'static str) {
+        self.closed_connections
+            .get_or_create(&ReasonLabels { reason })
+            .inc();
+    }
+
     /// The page of `/metrics`.
     pub fn render(&self, hosts: usize) -> Result<String, std::fmt::Error> {
         self.hosts.set(i64::try_from(hosts).unwrap_or(i64::MAX));
@@ -179,12 +221,16 @@ mod tests {
         metrics.count_dns_change("applied");
         metrics.count_api_write("secret");
         metrics.count_dropped_event();
+        metrics.count_limited_request("source");
+        metrics.count_closed_connection("displaced");
         let page = metrics.render(7).unwrap();
         for line in [
             "dynhost_requests_total{protocol=\"dyndns2\",result=\"good\"} 1",
             "dynhost_dns_changes_total{result=\"applied\"} 1",
             "dynhost_api_writes_total{kind=\"secret\"} 1",
             "dynhost_dropped_events_total 1",
+            "dynhost_limited_requests_total{limit=\"source\"} 1",
+            "dynhost_closed_connections_total{reason=\"displaced\"} 1",
             "dynhost_hosts 7",
         ] {
             assert!(page.lines().any(|l| l == line), "{line} is not in\n{page}");

@@ -47,6 +47,13 @@ impl Fqdn {
         !self.0.contains('.')
     }
 
+    /// Whether the first labels of this name, but not all, are `labels`.
+    pub fn begins_with(&self, labels: &Self) -> bool {
+        self.0
+            .strip_prefix(labels.as_str())
+            .is_some_and(|rest| rest.starts_with('.'))
+    }
+
     /// Whether this name lies below `apex`, by whole labels; a name is not below itself.
     pub fn is_below(&self, apex: &Self) -> bool {
         self.0

@@ -109,6 +109,7 @@ async fn operate(options: RunOptions) -> anyhow::Result<()> {
         client,
         metrics.clone(),
         endpoint_patches,
+        options.endpoint,
     );
     tasks.spawn(endpoint::serve(clients, Arc::new(endpoint), when_stopped()));
     let admin = admin::router(Admin {

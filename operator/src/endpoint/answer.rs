@@ -1,8 +1,9 @@
 //! The one place where answers become HTTP.
 
-use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use axum::http::{HeaderValue, StatusCode};
-use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, Response, StatusCode};
+use http_body_util::Full;
 
 /// An answer before it is HTTP. Its body is sent whole, with `Content-Length`: ddclient 3.10 does
 /// not decode chunks.
@@ -31,6 +32,20 @@ impl Answer {
         }
     }
 
+    /// For a source that has failed too often.
+    pub(super) fn too_many() -> Self {
+        Self::text(429, "too many failing requests\n")
+    }
+
+    #[cfg(test)]
+    pub(super) fn as_text(&self) -> (u16, &str) {
+        (self.status, &self.body)
+    }
+
+    pub(super) fn status(&self) -> u16 {
+        self.status
+    }
+
     /// `allow` lists the methods there are (RFC 9110 section 15.5.6).
     pub(super) fn method_not_allowed(allow: &'static str) -> Self {
         Self {
@@ -40,22 +55,22 @@ impl Answer {
     }
 }
 
-impl IntoResponse for Answer {
-    fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.status);
-        let mut response = self.body.into_response();
+impl From<Answer> for Response<Full<Bytes>> {
+    fn from(answer: Answer) -> Self {
+        let status = StatusCode::from_u16(answer.status);
+        let mut response = Self::new(answer.body.into());
         *response.status_mut() = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = response.headers_mut();
         let mut insert = |name, value| headers.insert(name, HeaderValue::from_static(value));
-        insert(CONTENT_TYPE, self.content_type);
+        insert(CONTENT_TYPE, answer.content_type);
         insert(CACHE_CONTROL, "no-store");
-        match self.status {
+        match answer.status {
             // GNU wget, urllib and OpenWrt's uclient-fetch send credentials only when challenged.
             401 => insert(WWW_AUTHENTICATE, "Basic realm=\"dynhost\""),
-            503 => insert(RETRY_AFTER, "60"),
+            429 | 503 => insert(RETRY_AFTER, "60"),
             _ => None,
         };
-        if let Some(allow) = self.allow {
+        if let Some(allow) = answer.allow {
             insert(ALLOW, allow);
         }
         response

@@ -1,28 +1,30 @@
-//! A client's check-in, from its credentials to one outcome for each host.
+//! A client's check-in, from its proof to one outcome for each host.
 
 use std::error::Error as _;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use futures::future::join_all;
+use jiff::Timestamp;
 use tokio::time::{Instant, timeout_at};
 
 use super::Endpoint;
-use super::observe::{ObserveError, Observed};
+use super::observe::{ObserveError, Observed, Reported};
+use crate::index::View;
 use crate::index::host::Host;
-use crate::update::auth::{Authenticated, Target};
+use crate::update::auth::{Authenticated, Denied, Target};
+use crate::update::decide::SignedTime;
 use crate::update::outcome::Outcome;
 use crate::update::patch::Provenance;
-use crate::update::protocol::address::Declared;
-use crate::update::protocol::credentials::Credentials;
-use crate::update::protocol::{CheckIn, ParseError, Report};
-use crate::update::source_address::{AddressError, choose};
+use crate::update::protocol::{CheckIn, Dialect, ParseError, Proof, Report};
+use crate::update::source_address::choose;
 
 /// Where a check-in comes from, and until when it must be answered.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Caller {
-    pub(super) protocol: &'static str,
-    pub(super) address: IpAddr,
+    pub(super) dialect: Dialect,
+    /// The client's address, where it is known.
+    pub(super) address: Option<IpAddr>,
     pub(super) deadline: Instant,
 }
 
@@ -30,19 +32,20 @@ impl Endpoint {
     /// Does what a client asks: one outcome where the request is refused as a whole, else one for
     /// each name.
     pub(super) async fn check_in(&self, check_in: CheckIn, caller: Caller) -> Vec<Outcome> {
-        let Some(credentials) = check_in.credentials else {
-            return vec![Outcome::BadAuth];
-        };
+        if check_in.proof == Proof::Missing {
+            return vec![Outcome::NoCredentials];
+        }
         // A cold index knows neither tokens nor hosts.
         if !self.freshness.is_synced() {
             return vec![Outcome::Unavailable];
         }
-        let (declared, targets) = match self.authorize(&credentials, check_in.report) {
+        let signed = signed_time(&check_in.proof);
+        let (report, targets) = match self.authorize(check_in.proof, check_in.report, caller) {
             Ok(authorized) => authorized,
             Err(outcome) => return vec![outcome],
         };
         let provenance = Provenance {
-            protocol: caller.protocol,
+            protocol: caller.dialect.name(),
             client: check_in.client,
         };
         // A host that is named twice is updated once and answered twice.
@@ -54,7 +57,7 @@ impl Endpoint {
         }
         let updates = hosts
             .iter()
-            .map(|host| self.update_host(host, &declared, &provenance, caller));
+            .map(|host| self.update_host(host, &report, signed, &provenance, caller));
         let outcomes = join_all(updates).await;
         let outcome_of = |target: &Target| match target {
             Ok(host) => hosts
@@ -69,21 +72,27 @@ impl Endpoint {
 
     fn authorize(
         &self,
-        credentials: &Credentials,
+        proof: Proof,
         report: Result<Report, ParseError>,
-    ) -> Result<(Declared, Vec<Target>), Outcome> {
+        caller: Caller,
+    ) -> Result<(Report, Vec<Target>), Outcome> {
         let view = self.index.view();
-        let authenticated = Authenticated::new(view.hosts_of_token(&credentials.token))?;
+        let authenticated = authenticate(&view, &proof, caller.address)?;
         let report = report?;
         let judge = |host: &Host| view.admission(host).map(|_| ());
-        let targets = authenticated.targets(&report, &credentials.user, judge)?;
-        Ok((report.declared, targets))
+        let targets = authenticated.targets(&report.names, judge)?;
+        // An sftdyn key names no hosts: whoever holds it would have all of them updated at once.
+        if targets.len() > self.options.limits.max_hosts {
+            return Err(Outcome::TooManyNames);
+        }
+        Ok((report, targets))
     }
 
     async fn update_host(
         &self,
         host: &Host,
-        declared: &Declared,
+        report: &Report,
+        signed: Option<SignedTime>,
         provenance: &Provenance,
         caller: Caller,
     ) -> Outcome {
@@ -94,37 +103,52 @@ impl Endpoint {
         if spec.suspend {
             return Outcome::Suspended;
         }
-        let chosen = match choose(spec, declared, caller.address) {
+        let own = report.own.iter().find(|(name, _)| *name == spec.hostname);
+        let declared = own.map_or(&report.declared, |(_, declared)| declared);
+        let chosen = choose(spec, &host.observed, declared, report.clear, caller.address);
+        let chosen = match chosen {
             Ok(chosen) => chosen,
-            Err(AddressError::Declared) => return Outcome::BadAddress,
-            Err(AddressError::Connection) => return Outcome::NoUsableAddress,
+            Err(error) => return error.into(),
         };
         let start = Instant::now();
-        let observing = self.observer.observe(host, chosen.addresses, provenance);
+        let reported = Reported {
+            addresses: chosen.addresses,
+            signed,
+            provenance,
+        };
+        let observing = self.observer.observe(host, reported);
         let observed = timeout_at(caller.deadline, observing).await;
         match observed.unwrap_or(Err(ObserveError::TooLate)) {
             Ok(Observed::NoChange) => Outcome::NoChange(chosen.echo),
             Ok(Observed::Suspended) => Outcome::Suspended,
+            Ok(Observed::Replayed) => Outcome::Replayed,
+            Ok(Observed::TooOften) => Outcome::TooOften,
             Ok(Observed::Stored(news)) => {
+                let told = news.addresses;
                 tracing::info!(
                     host = %host.meta.key,
                     hostname = %spec.hostname,
-                    source = %caller.address,
-                    protocol = caller.protocol,
-                    ipv4 = news.ipv4.map(tracing::field::display),
-                    ipv6 = news.ipv6.map(tracing::field::display),
+                    source = caller.address.map(tracing::field::display),
+                    protocol = provenance.protocol,
+                    ipv4 = told.ipv4.shown().map(tracing::field::display),
+                    ipv6 = told.ipv6.shown().map(tracing::field::display),
+                    prefix = told.prefix.shown().map(tracing::field::display),
                     result = "good",
                     duration_ms = start.elapsed().as_millis(),
                     "change stored"
                 );
-                Outcome::Good(chosen.echo)
+                // The time of a signed request alone is no change of the host.
+                match told.families() == Default::default() {
+                    true => Outcome::NoChange(chosen.echo),
+                    false => Outcome::Good(chosen.echo),
+                }
             }
             Err(error) => {
                 tracing::warn!(
                     host = %host.meta.key,
                     hostname = %spec.hostname,
-                    source = %caller.address,
-                    protocol = caller.protocol,
+                    source = caller.address.map(tracing::field::display),
+                    protocol = provenance.protocol,
                     %error,
                     cause = error.source().map(tracing::field::display),
                     duration_ms = start.elapsed().as_millis(),
@@ -133,5 +157,45 @@ impl Endpoint {
                 Outcome::Unavailable
             }
         }
+    }
+}
+
+/// The hosts that this proof lets its bearer update.
+pub(super) fn authenticate(
+    view: &View<'_>,
+    proof: &Proof,
+    caller: Option<IpAddr>,
+) -> Result<Authenticated, Denied> {
+    let now = || Timestamp::now().as_second();
+    match proof {
+        Proof::Missing => Err(Denied::BadAuth),
+        Proof::Token(credentials) => {
+            let hosts = view.hosts_of_token(&credentials.token);
+            Authenticated::by_token(hosts, credentials.place, caller)
+        }
+        Proof::Signature(message) => {
+            let hosts = view.hosts_of_name(&message.name);
+            Authenticated::by_signature(hosts, message, caller, now())
+        }
+        Proof::Sha1(proof) => {
+            let hosts = view.hosts_of_name(&proof.name);
+            Authenticated::by_sha1(hosts, proof, caller, now(), |spec| {
+                view.key(&spec.secret)?.sha1_secret.clone()
+            })
+        }
+    }
+}
+
+fn signed_time(proof: &Proof) -> Option<SignedTime> {
+    match proof {
+        Proof::Missing | Proof::Token(_) => None,
+        Proof::Signature(message) => Some(SignedTime {
+            at: message.at,
+            always_stored: false,
+        }),
+        Proof::Sha1(proof) => Some(SignedTime {
+            at: proof.at,
+            always_stored: true,
+        }),
     }
 }

@@ -36,6 +36,7 @@ impl Doubts {
         let before = *known;
         known.ipv4 |= families.ipv4;
         known.ipv6 |= families.ipv6;
+        known.prefix |= families.prefix;
         before
     }
 
@@ -49,6 +50,7 @@ impl Doubts {
         self.set(uid, |families| {
             families.ipv4 &= !stored.ipv4;
             families.ipv6 &= !stored.ipv6;
+            families.prefix &= !stored.prefix;
         });
     }
 
@@ -91,7 +93,8 @@ mod tests {
     const BOTH: Families = families(true, true);
 
     const fn families(ipv4: bool, ipv6: bool) -> Families {
-        Families { ipv4, ipv6 }
+        let prefix = false;
+        Families { ipv4, ipv6, prefix }
     }
 
     #[test]

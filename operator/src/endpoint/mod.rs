@@ -6,25 +6,29 @@
 mod answer;
 mod check_in;
 mod checkip;
+mod connections;
 mod doubt;
+mod handler;
 mod host_lock;
+mod limits;
 mod observe;
+// The accept loop is to call it.
+#[cfg_attr(not(test), allow(dead_code))]
+mod proxy_protocol;
 mod server;
 #[cfg(test)]
 mod tests;
-mod update;
+mod whoami;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
-use axum::Router;
-use axum::routing::any;
-
+use crate::config::EndpointOptions;
 use crate::index::Index;
 use crate::metrics::Metrics;
+use crate::update::client_address::ProxyTrust;
 use crate::watch::Freshness;
-use answer::Answer;
+use limits::Budgets;
 use observe::Observer;
 pub use server::serve;
 
@@ -34,11 +38,10 @@ pub struct Endpoint {
     freshness: Arc<Freshness>,
     metrics: Arc<Metrics>,
     observer: Observer,
+    trust: ProxyTrust,
+    budgets: Arc<Budgets>,
+    options: EndpointOptions,
 }
-
-/// The address of the TCP connection's other end.
-#[derive(Clone, Copy, Debug)]
-struct Peer(SocketAddr);
 
 impl Endpoint {
     /// `client` must not repeat requests by itself (`default_retry = false`): a late copy of a
@@ -49,12 +52,15 @@ impl Endpoint {
         client: kube::Client,
         metrics: Arc<Metrics>,
         patches: Arc<AtomicUsize>,
+        options: EndpointOptions,
     ) -> Self {
+        let budgets = Arc::new(Budgets::new(&options.limits, metrics.clone()));
         let observer = Observer::new(
             client,
             index.clone(),
             freshness.clone(),
             metrics.clone(),
+            budgets.clone(),
             patches,
         );
         Self {
@@ -62,22 +68,9 @@ impl Endpoint {
             freshness,
             metrics,
             observer,
+            trust: options.trust(),
+            budgets,
+            options,
         }
     }
-}
-
-/// Every path that clients may call. A trailing slash is tolerated.
-fn router(endpoint: Arc<Endpoint>) -> Router {
-    let mut router = Router::new();
-    for path in ["/nic/update", "/nic/update/", "/v3/update", "/v3/update/"] {
-        router = router.route(path, any(update::update));
-    }
-    for path in ["/checkip", "/nic/checkip"] {
-        router = router.route(path, any(checkip::page));
-    }
-    for path in ["/ip", "/myip"] {
-        router = router.route(path, any(checkip::bare));
-    }
-    let not_found = async || Answer::text(404, "not found\n");
-    router.fallback(not_found).with_state(endpoint)
 }

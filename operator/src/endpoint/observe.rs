@@ -12,11 +12,12 @@ use tokio::sync::Semaphore;
 
 use super::doubt::Doubts;
 use super::host_lock::HostLocks;
+use super::limits::Budgets;
 use crate::deadline::within;
 use crate::index::Index;
 use crate::index::host::Host;
 use crate::metrics::Metrics;
-use crate::update::decide::{Addresses, Decision, Reliance, decide};
+use crate::update::decide::{Addresses, Decision, News, Reliance, SignedTime, decide};
 use crate::update::patch::{Guard, Provenance, guarded_patch};
 use crate::watch::Freshness;
 
@@ -39,6 +40,7 @@ pub(super) struct Observer {
     index: Arc<Index>,
     freshness: Arc<Freshness>,
     metrics: Arc<Metrics>,
+    budgets: Arc<Budgets>,
     patches: Arc<AtomicUsize>,
     permits: Semaphore,
     locks: HostLocks,
@@ -48,9 +50,22 @@ pub(super) struct Observer {
 /// What became of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Observed {
-    Stored(Addresses),
+    Stored(News),
     NoChange,
     Suspended,
+    /// A signed request that is not newer than the last one.
+    Replayed,
+    /// The host has changed too often just now; nothing was stored.
+    TooOften,
+}
+
+/// What a client reported for a host.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reported<'a> {
+    pub(super) addresses: Addresses,
+    /// Where the request was signed.
+    pub(super) signed: Option<SignedTime>,
+    pub(super) provenance: &'a Provenance,
 }
 
 /// Why a report is not known to be stored; the client is told to come again.
@@ -82,6 +97,7 @@ impl Observer {
         index: Arc<Index>,
         freshness: Arc<Freshness>,
         metrics: Arc<Metrics>,
+        budgets: Arc<Budgets>,
         patches: Arc<AtomicUsize>,
     ) -> Self {
         Self {
@@ -89,6 +105,7 @@ impl Observer {
             index,
             freshness,
             metrics,
+            budgets,
             patches,
             permits: Semaphore::new(MAX_PATCHES),
             locks: HostLocks::default(),
@@ -102,28 +119,23 @@ impl Observer {
     pub(super) async fn observe(
         &self,
         host: &Host,
-        reported: Addresses,
-        provenance: &Provenance,
+        reported: Reported<'_>,
     ) -> Result<Observed, ObserveError> {
         // A write under way counts as a doubt, so this says nothing that it could make wrong.
-        match self.decide(host, reported) {
-            Decision::Suspended => return Ok(Observed::Suspended),
-            Decision::NoChange => return Ok(Observed::NoChange),
-            Decision::Store(_) => {}
+        if let Err(observed) = news_of(self.decide(host, reported)) {
+            return Ok(observed);
+        }
+        if !self.budgets.may_change(&host.meta.uid) {
+            return Ok(Observed::TooOften);
         }
         let _under_way = UnderWay::new(&self.patches);
         let _lock = self.locks.lock(&host.meta.key).await;
         // Never closed, so it cannot fail; and without a permit nothing is worse than slower.
         let _permit = self.permits.acquire().await.ok();
-        self.store(host, reported, provenance).await
+        self.store(host, reported).await
     }
 
-    async fn store(
-        &self,
-        host: &Host,
-        reported: Addresses,
-        provenance: &Provenance,
-    ) -> Result<Observed, ObserveError> {
+    async fn store(&self, host: &Host, reported: Reported<'_>) -> Result<Observed, ObserveError> {
         // Whoever held the lock before may have stored something.
         let mut current = self.index.host(&host.meta.key).ok_or(ObserveError::Gone)?;
         let mut decision = self.decide(&current, reported);
@@ -131,16 +143,18 @@ impl Observer {
             if current.meta.uid != host.meta.uid {
                 return Err(ObserveError::Gone);
             }
-            let news = match decision {
-                Decision::Suspended => return Ok(Observed::Suspended),
-                Decision::NoChange => return Ok(Observed::NoChange),
-                Decision::Store(news) => news,
+            let news = match news_of(decision) {
+                Ok(news) => news,
+                Err(observed) => return Ok(observed),
             };
             let guard = match attempt {
                 ATTEMPTS => Guard::ResourceVersion,
                 _ => Guard::FormerValues,
             };
-            if self.patch(&current, news, provenance, guard).await? {
+            if self
+                .patch(&current, news, reported.provenance, guard)
+                .await?
+            {
                 return Ok(Observed::Stored(news));
             }
             current = Arc::new(self.read(&current).await?);
@@ -148,33 +162,32 @@ impl Observer {
                 fresh: true,
                 in_doubt: self.doubts.of(&current.meta.uid),
             };
-            decision = decide(&current, reported, reliance);
+            decision = decide(&current, reported.addresses, reported.signed, reliance);
         }
-        match decision {
-            Decision::NoChange => Ok(Observed::NoChange),
-            Decision::Suspended => Ok(Observed::Suspended),
-            Decision::Store(_) => Err(ObserveError::Contended),
+        match news_of(decision) {
+            Err(observed) => Ok(observed),
+            Ok(_) => Err(ObserveError::Contended),
         }
     }
 
-    fn decide(&self, host: &Host, reported: Addresses) -> Decision {
+    fn decide(&self, host: &Host, reported: Reported<'_>) -> Decision {
         let reliance = Reliance {
             fresh: self.freshness.heard_within(FRESH),
             in_doubt: self.doubts.of(&host.meta.uid),
         };
-        decide(host, reported, reliance)
+        decide(host, reported.addresses, reported.signed, reliance)
     }
 
     /// Sends one patch, once; false where a test of it failed.
     async fn patch(
         &self,
         host: &Host,
-        news: Addresses,
+        news: News,
         provenance: &Provenance,
         guard: Guard,
     ) -> Result<bool, ObserveError> {
         let patch = guarded_patch(host, news, provenance, guard, Timestamp::now());
-        let (uid, families) = (&host.meta.uid, news.families());
+        let (uid, families) = (&host.meta.uid, news.addresses.families());
         let before = self.doubts.enter(uid, families);
         let sent = self.send(host, patch).await;
         self.metrics.count_api_write("observed");
@@ -240,6 +253,16 @@ impl Observer {
 
     fn api(&self, host: &Host) -> Api<DynamicHost> {
         Api::namespaced(self.client.clone(), &host.meta.key.namespace)
+    }
+}
+
+/// What to store, or what became of the report without.
+fn news_of(decision: Decision) -> Result<News, Observed> {
+    match decision {
+        Decision::Store(news) => Ok(news),
+        Decision::NoChange => Err(Observed::NoChange),
+        Decision::Suspended => Err(Observed::Suspended),
+        Decision::Replayed => Err(Observed::Replayed),
     }
 }
 

@@ -1,31 +1,44 @@
 //! The accept loop, and HTTP/1 on each connection.
 
-use std::net::SocketAddr;
+use std::convert::Infallible;
+use std::future::{pending, poll_fn};
+use std::io::{self, IoSlice};
+use std::net::IpAddr;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::Router;
-use axum::http::header::CONNECTION;
-use axum::http::{HeaderValue, Version};
+use bytes::Bytes;
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, Response, StatusCode, Version};
+use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::{Service as _, service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
-use super::{Endpoint, Peer, router};
+use super::Endpoint;
+use super::connections::{Connection, Connections, Order, Place};
+use super::handler::handle;
+use super::proxy_protocol::read_header;
+use crate::update::client_address::Connection as Client;
 
-/// How long a request's head may take, and how long an idle connection is kept.
-const HEAD_LIMIT: Duration = Duration::from_secs(10);
-
-/// The longest head (request line and headers) in octets.
-const MAX_HEAD: usize = 32 * 1024;
+/// How long an answer 429 is held back, so that a flood has one request a second and connection.
+const HOLD_BACK: Duration = Duration::from_secs(1);
 
 /// After an error of `accept` (no file descriptors, most likely).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// How long requests under way may take at the end: each is answered within this time.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// hyper takes no smaller buffer.
+const LEAST_BUFFER: usize = 8 * 1024;
 
 /// Serves clients until `shutdown`, then finishes the requests under way.
 ///
@@ -35,67 +48,196 @@ pub async fn serve(
     endpoint: Arc<Endpoint>,
     shutdown: impl Future<Output = ()>,
 ) {
-    let app = router(endpoint);
-    let (stop, stopped) = watch::channel(());
-    let mut connections = JoinSet::new();
-    let mut shutdown = std::pin::pin!(shutdown);
+    let limits = endpoint.options.limits;
+    let connections = Arc::new(Connections::new(limits, endpoint.metrics.clone()));
+    let server = Arc::new(Server::new(endpoint));
+    let mut sweep = interval(connections.sweep_every());
+    sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut tasks = JoinSet::new();
+    let mut shutdown = pin!(shutdown);
     loop {
         tokio::select! {
             () = &mut shutdown => break,
-            Some(_) = connections.join_next() => {}
+            Some(_) = tasks.join_next() => {}
+            _ = sweep.tick() => connections.sweep(),
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
-                    connections.spawn(connection(stream, peer, app.clone(), stopped.clone()));
+                    let peer = peer.ip().to_canonical();
+                    let source = (!server.endpoint.trust.trusts(peer)).then(|| peer.into());
+                    if let Some(place) = connections.admit(source) {
+                        tasks.spawn(server.clone().connection(stream, peer, place));
+                    }
                 }
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept connections");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    sleep(ACCEPT_PAUSE).await;
                 }
             },
         }
     }
     drop(listener);
-    drop(stop);
-    let rest = async { while connections.join_next().await.is_some() {} };
+    connections.finish();
+    let rest = async { while tasks.join_next().await.is_some() {} };
     // What is left then is dropped, and its hosts with it.
-    let _ = tokio::time::timeout(HEAD_LIMIT, rest).await;
+    let _ = timeout(GRACE, rest).await;
 }
 
-async fn connection(
-    stream: TcpStream,
-    peer: SocketAddr,
-    app: Router,
-    mut stopped: watch::Receiver<()>,
-) {
-    // An answer is one small segment: nothing is gained by waiting for more.
-    let _ = stream.set_nodelay(true);
-    let app = TowerToHyperService::new(app);
-    let service = service_fn(|mut request: hyper::Request<Incoming>| {
-        request.extensions_mut().insert(Peer(peer));
-        let is_http_1_0 = request.version() == Version::HTTP_10;
-        let answer = app.call(request);
-        async move {
-            let mut response = answer.await?;
-            if is_http_1_0 {
-                let close = HeaderValue::from_static("close");
-                response.headers_mut().insert(CONNECTION, close);
-            }
-            Ok::<_, std::convert::Infallible>(response)
-        }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_LIMIT)
-        .max_buf_size(MAX_HEAD)
-        // A client that shuts its side down after the request still gets its answer.
-        .half_close(true)
-        .serve_connection(TokioIo::new(stream), service);
-    let mut connection = std::pin::pin!(connection);
-    // An error is the client's business: a bad request was answered by hyper, a broken connection
-    // cannot be.
-    tokio::select! {
-        _ = connection.as_mut() => return,
-        _ = stopped.changed() => connection.as_mut().graceful_shutdown(),
+/// What all connections share.
+struct Server {
+    endpoint: Arc<Endpoint>,
+    http: http1::Builder,
+}
+
+impl Server {
+    fn new(endpoint: Arc<Endpoint>) -> Self {
+        let max_head = endpoint.options.limits.max_header_bytes;
+        let mut http = http1::Builder::new();
+        // Time limits are those of `Connections::sweep`.
+        http.header_read_timeout(None)
+            .max_header_size(max_head)
+            .max_buf_size(max_head.max(LEAST_BUFFER))
+            // A client that shuts its side down after the request still gets its answer.
+            .half_close(true);
+        Self { endpoint, http }
     }
-    let _ = connection.await;
+
+    async fn connection(self: Arc<Self>, stream: TcpStream, peer: IpAddr, place: Place) {
+        // An answer is one small segment: nothing is gained by waiting for more.
+        let _ = stream.set_nodelay(true);
+        // A connection that says nothing takes no buffers.
+        let first = poll_fn(|context| stream.poll_read_ready(context));
+        match place.unless_over(first).await {
+            Some(Ok(())) => Box::pin(self.talk(stream, peer, place)).await,
+            Some(Err(_)) | None => {}
+        }
+    }
+
+    async fn talk(&self, mut stream: TcpStream, peer: IpAddr, mut place: Place) {
+        let mut client = Client::Direct { peer };
+        if self.endpoint.options.proxy_protocol && self.endpoint.trust.trusts(peer) {
+            let source = match place.unless_over(read_header(&mut stream)).await {
+                None => return,
+                Some(Ok(source)) => source.map(|source| source.ip().to_canonical()),
+                Some(Err(error)) => {
+                    tracing::debug!(%peer, %error, "connection closed");
+                    self.endpoint
+                        .metrics
+                        .count_closed_connection("proxy_header");
+                    return;
+                }
+            };
+            client = Client::Announced { peer, source };
+            if let Some(source) = source {
+                match place.move_to(source.into()) {
+                    Some(moved) => place = moved,
+                    None => return,
+                }
+            }
+        }
+        Box::pin(self.http(stream, client, place)).await;
+    }
+
+    async fn http(&self, stream: TcpStream, client: Client, place: Place) {
+        let connection = place.connection();
+        let stream = Observed {
+            stream,
+            connection: connection.clone(),
+        };
+        let service = service_fn(|request| self.answer(request, client, connection));
+        let http = self.http.serve_connection(TokioIo::new(stream), service);
+        let mut http = pin!(http);
+        let mut is_finishing = false;
+        // An error is the client's business: a bad request was answered by hyper, a broken connection
+        // cannot be.
+        let end = poll_fn(|context| {
+            match place.order(context) {
+                Order::End => return Poll::Ready(()),
+                Order::Finish if !is_finishing => {
+                    is_finishing = true;
+                    http.as_mut().graceful_shutdown();
+                }
+                Order::Finish | Order::GoOn => {}
+            }
+            http.as_mut().poll(context).map(drop)
+        });
+        end.await;
+    }
+
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        client: Client,
+        connection: &Connection,
+    ) -> Result<Response<Full<Bytes>>, Infallible> {
+        if !connection.begin() {
+            // The connection ends with its task's next step.
+            return pending().await;
+        }
+        let is_http_1_0 = request.version() == Version::HTTP_10;
+        let mut response = handle(&self.endpoint, client, request).await;
+        if response.status() == StatusCode::TOO_MANY_REQUESTS {
+            connection.hold_back();
+            sleep(HOLD_BACK).await;
+        }
+        if is_http_1_0 {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(CONNECTION, close);
+        }
+        connection.answered();
+        Ok(response)
+    }
+}
+
+/// Tells the connection's place of what comes and of what is awaited.
+struct Observed {
+    stream: TcpStream,
+    connection: Arc<Connection>,
+}
+
+impl AsyncRead for Observed {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if read.is_pending() {
+            self.connection.starved();
+        } else if buffer.filled().len() > before {
+            self.connection.received();
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Observed {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        octets: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, octets)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        octets: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, octets)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
 }

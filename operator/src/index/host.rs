@@ -1,12 +1,14 @@
 //! A DynamicHost in compact form.
 
+use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use dynhost_crds::conditions::{Condition, ConditionStatus, ConditionType, Reason};
 use dynhost_crds::host::{
-    DeletionPolicy, DynamicHost, DynamicHostSpec, DynamicHostStatus, IpFamily, Observed, Published,
+    AddressFrom, DeletionPolicy, DynamicHost, DynamicHostSpec, DynamicHostStatus, IpFamily,
+    Observed, Published, TokenInUrl,
 };
 use dynhost_crds::{HOST_FINALIZER, host};
 use jiff::Timestamp;
@@ -16,6 +18,8 @@ use super::stored::Stored;
 use crate::name::Fqdn;
 use crate::record::change::Known;
 use crate::record::marker::Marker;
+use crate::update::cidr::Cidr;
+use crate::update::proof::PublicKey;
 
 /// A DynamicHost as the watch last told it.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,6 +58,16 @@ pub struct HostSpec {
     /// The Secret of the update key, in the host's namespace.
     pub secret: ObjectKey,
     pub allow_private: bool,
+    pub address_from: AddressFrom,
+    /// Who may call; empty: everybody.
+    pub allowed_sources: Box<[Cidr]>,
+    /// The update key may stand in a URL.
+    pub token_in_url: bool,
+    /// Clients may withdraw addresses.
+    pub allow_clear: bool,
+    pub public_keys: Box<[PublicKey]>,
+    /// The account of the script of 2012, where its requests are taken.
+    pub sha1_user: Option<Box<str>>,
     pub deletion_policy: DeletionPolicy,
     pub suspend: bool,
 }
@@ -185,10 +199,42 @@ impl HostSpec {
                 name: secret.into(),
             },
             allow_private: spec.address.allow_private,
+            address_from: spec.address.from,
+            allowed_sources: all(
+                &spec.address.allowed_sources,
+                "address.allowedSources",
+                |text| text.parse::<Cidr>(),
+            )?,
+            token_in_url: spec.auth.token_in_url == TokenInUrl::Allow,
+            allow_clear: spec.auth.allow_clear,
+            public_keys: all(&spec.auth.public_keys, "auth.publicKeys", PublicKey::parse)?,
+            sha1_user: spec
+                .auth
+                .sha1_script
+                .as_ref()
+                .map(|script| script.user.as_str().into()),
             deletion_policy: spec.deletion_policy,
             suspend: spec.suspend,
         })
     }
+}
+
+impl HostSpec {
+    /// Whether a request from this address is heard at all; `None`: the address is not known.
+    pub fn may_call(&self, caller: Option<IpAddr>) -> bool {
+        let is_in = |source: &Cidr| caller.is_some_and(|caller| source.contains(caller));
+        self.allowed_sources.is_empty() || self.allowed_sources.iter().any(is_in)
+    }
+}
+
+/// Parses each entry of a list, or says which field is wrong.
+fn all<T, E: fmt::Display>(
+    texts: &[String],
+    field: &str,
+    parse: impl Fn(&str) -> Result<T, E>,
+) -> Result<Box<[T]>, Box<str>> {
+    let parse = |text: &String| parse(text).map_err(|e| format!("{field}: {e}").into());
+    texts.iter().map(parse).collect()
 }
 
 impl PublishedState {

@@ -1,14 +1,16 @@
-//! An update key's Secret in compact form: digests only, never the token.
+//! An update key's Secret in compact form: digests only, never the token. (The secret of
+//! the script of 2012 is needed as it is.)
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
-use dynhost_crds::key::{GENERATED_LABEL, MIN_TOKEN_OCTETS, PREVIOUS_TOKEN, TOKEN};
+use dynhost_crds::key::{GENERATED_LABEL, MIN_TOKEN_OCTETS, PREVIOUS_TOKEN, SHA1_SECRET, TOKEN};
 use k8s_openapi::api::core::v1::Secret;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use super::object::Meta;
+use crate::update::proof::Sha1Secret;
 
 /// The SHA-256 digest of an update key.
 ///
@@ -55,6 +57,8 @@ pub struct UpdateKey {
     /// `None`: the token is missing or too short.
     pub token: Option<TokenDigest>,
     pub previous: Option<TokenDigest>,
+    /// What the script of 2012 signs with.
+    pub sha1_secret: Option<Sha1Secret>,
 }
 
 impl UpdateKey {
@@ -78,6 +82,10 @@ impl UpdateKey {
                 .collect(),
             token: digest(TOKEN),
             previous: digest(PREVIOUS_TOKEN),
+            sha1_secret: secret
+                .data
+                .as_ref()
+                .and_then(|data| Sha1Secret::new(&data.get(SHA1_SECRET)?.0)),
         })
     }
 

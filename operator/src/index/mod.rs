@@ -54,6 +54,7 @@ struct State {
     keys: HashMap<ObjectKey, Arc<UpdateKey>>,
     namespaces: HashMap<Arc<str>, Arc<Labels>>,
     claims: HashMap<Claim, BTreeSet<Seniority>>,
+    hosts_of_name: HashMap<Fqdn, HashSet<ObjectKey>>,
     hosts_of_zone: HashMap<ObjectKey, HashSet<ObjectKey>>,
     hosts_of_key: HashMap<ObjectKey, HashSet<ObjectKey>>,
     hosts_of_namespace: HashMap<Arc<str>, HashSet<ObjectKey>>,
@@ -252,6 +253,14 @@ impl View<'_> {
             .collect()
     }
 
+    /// The hosts of this name, in every zone, whether they are admitted or not.
+    pub fn hosts_of_name(&self, name: &Fqdn) -> Vec<Arc<Host>> {
+        let hosts = self.0.hosts_of_name.get(name).into_iter().flatten();
+        hosts
+            .filter_map(|host| self.0.hosts.get(host).cloned())
+            .collect()
+    }
+
     /// The update key's Secret, where it exists with the right type.
     pub fn key(&self, key: &ObjectKey) -> Option<&Arc<UpdateKey>> {
         self.0.keys.get(key)
@@ -345,6 +354,7 @@ impl State {
         let mut affected = vec![Affected::Host(key.clone())];
         remove_link(&mut self.hosts_of_namespace, &key.namespace, key);
         if let Ok(spec) = &host.spec {
+            remove_link(&mut self.hosts_of_name, &spec.hostname, key);
             remove_link(&mut self.hosts_of_zone, &spec.zone, key);
             remove_link(&mut self.hosts_of_key, &spec.secret, key);
             let claim = (spec.zone.clone(), spec.hostname.clone());
@@ -364,6 +374,7 @@ impl State {
         let key = &host.meta.key;
         insert_link(&mut self.hosts_of_namespace, &key.namespace, key);
         if let Ok(spec) = &host.spec {
+            insert_link(&mut self.hosts_of_name, &spec.hostname, key);
             insert_link(&mut self.hosts_of_zone, &spec.zone, key);
             insert_link(&mut self.hosts_of_key, &spec.secret, key);
             self.claims

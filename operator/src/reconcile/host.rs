@@ -105,7 +105,7 @@ impl Controller {
             None => Verdict::of(reason),
         };
         let spec = host.spec.as_ref().ok();
-        let key = spec.and_then(|spec| key::judge(&self.index, &spec.secret));
+        let key = spec.and_then(|spec| key::judge(&self.index, spec));
         Outcome {
             uid: host.meta.uid.clone(),
             generation: host.meta.generation,
@@ -130,7 +130,7 @@ impl Controller {
         };
         tokio::join!(
             within(CALL, self.add_host_finalizer(host)),
-            within(CALL, keys.ensure(host, &spec.secret))
+            within(CALL, keys.ensure(host, spec))
         )
     }
 
@@ -261,7 +261,7 @@ impl Controller {
 
     fn deleting(&self, host: &Host, problem: &Problem) -> Outcome {
         let spec = host.spec.as_ref().ok();
-        let key = spec.and_then(|spec| key::judge(&self.index, &spec.secret));
+        let key = spec.and_then(|spec| key::judge(&self.index, spec));
         let verdict = Verdict::of(problem.reason());
         Outcome {
             uid: host.meta.uid.clone(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use dynhost_crds::conditions::Reason;
-use dynhost_crds::key::{GENERATED_LABEL, SECRET_TYPE, TOKEN};
+use dynhost_crds::key::{GENERATED_LABEL, SECRET_TYPE, SHA1_SECRET, TOKEN};
 use dynhost_crds::{CONTROLLER_FIELD_MANAGER, GROUP};
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
@@ -12,7 +12,7 @@ use kube::api::{Api, Patch, PatchParams, PostParams};
 use super::events::Events;
 use super::status::Verdict;
 use crate::index::Index;
-use crate::index::host::Host;
+use crate::index::host::{Host, HostSpec};
 use crate::index::key::UpdateKey;
 use crate::index::object::ObjectKey;
 use crate::metrics::Metrics;
@@ -25,10 +25,19 @@ const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 const TOKEN_LENGTH: usize = 32;
 
 /// What the index says of a host's update key; `None`: no Secret of the right type is there.
-pub(super) fn judge(index: &Index, secret: &ObjectKey) -> Option<Verdict> {
+pub(super) fn judge(index: &Index, spec: &HostSpec) -> Option<Verdict> {
     let view = index.view();
+    let secret = &spec.secret;
     let key = view.key(secret)?;
-    if key.token.is_none() {
+    let runs_script = spec.sha1_user.is_some();
+    if runs_script && key.sha1_secret.is_none() {
+        return Some(Verdict::of(Reason::Invalid).saying(format!(
+            "the Secret {} has no {SHA1_SECRET}, which auth.sha1Script needs",
+            secret.name
+        )));
+    }
+    // Whoever only runs the script of 2012 need not have a token.
+    if key.token.is_none() && !runs_script {
         return Some(Verdict::of(Reason::Invalid).saying(format!(
             "the Secret {} has no token of at least {} octets",
             secret.name,
@@ -58,14 +67,15 @@ impl Keys<'_> {
     pub(super) async fn ensure(
         &self,
         host: &Host,
-        secret: &ObjectKey,
+        spec: &HostSpec,
     ) -> Result<Verdict, kube::Error> {
-        let verdict = match judge(self.index, secret) {
+        let secret = &spec.secret;
+        let verdict = match judge(self.index, spec) {
             Some(verdict) => verdict,
             None => match self.find_or_create(host, secret).await? {
                 Some(verdict) => verdict,
                 None => {
-                    judge(self.index, secret).unwrap_or_else(|| Verdict::of(Reason::SecretNotFound))
+                    judge(self.index, spec).unwrap_or_else(|| Verdict::of(Reason::SecretNotFound))
                 }
             },
         };

@@ -20,8 +20,8 @@ pub struct Desired {
 /// What DNS should say, from the specs and from what clients reported.
 ///
 /// A family that no client has ever reported is left as DNS has it, so that a host re-created with
-/// empty status keeps resolving. One that the host does not publish is removed; so is an address
-/// that its policy does not let it publish (any more).
+/// empty status keeps resolving. One that the host does not publish is removed; so is one that a
+/// client withdrew, and an address that the policy does not let it publish (any more).
 pub fn desired(admitted: Admitted<'_>, observed: &Observed) -> Desired {
     let Admitted { host, zone } = admitted;
     Desired {
@@ -39,8 +39,12 @@ fn family<A: Copy + Into<IpAddr>>(
     match observed {
         _ if !wanted => RrsetChange::Remove,
         None => RrsetChange::Keep,
-        Some(o) if is_publishable(o.address.into(), allow_private) => RrsetChange::Set(o.address),
-        Some(_) => RrsetChange::Remove,
+        Some(observed) => match observed.address {
+            Some(address) if is_publishable(address.into(), allow_private) => {
+                RrsetChange::Set(address)
+            }
+            _ => RrsetChange::Remove,
+        },
     }
 }
 
@@ -82,9 +86,10 @@ mod tests {
                 host: host.spec.as_ref().unwrap(),
                 zone: zone.spec.as_ref().unwrap(),
             };
+            /// A report of this address; of an empty one, that it was withdrawn.
             fn observation<A: std::str::FromStr>(address: &str) -> Option<Observation<A>> {
                 Some(Observation {
-                    address: address.parse().ok()?,
+                    address: address.parse().ok(),
                     changed_at: Timestamp::UNIX_EPOCH,
                     protocol: "dyndns2".to_owned(),
                     client: None,
@@ -93,6 +98,7 @@ mod tests {
             let observed = Observed {
                 ipv4: ipv4.and_then(observation),
                 ipv6: ipv6.and_then(observation),
+                ..Observed::default()
             };
             let (ttl, want_ipv4, want_ipv6) = expected;
             let expected = Desired {
@@ -112,6 +118,7 @@ mod tests {
         let private = (Some("192.168.1.2"), Some("fd00::2"));
         check(json!({}), (None, None), (90, Keep, Keep));
         check(json!({}), both, (90, Set(a), Set(aaaa)));
+        check(json!({}), (both.0, Some("")), (90, Set(a), Remove));
         check(json!({"ttl": 30}), (both.0, None), (30, Set(a), Keep));
         check(json!({"families": ["IPv6"]}), both, (90, Remove, Set(aaaa)));
         check(

@@ -1,22 +1,32 @@
-//! Which hosts a request is for, and whether its update key may update them.
+//! Which hosts a request is for, and whether it may update them.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::outcome::Outcome;
-use super::protocol::Report;
+use super::proof::{Sha1Proof, Sha1Secret, SignedMessage};
+use super::protocol::credentials::Place;
+use super::protocol::{Asked, Names};
 use crate::admission::Refusal;
-use crate::index::host::Host;
-use crate::name::{Fqdn, NameError};
+use crate::index::host::{Host, HostSpec};
+use crate::name::Fqdn;
 
 /// What one line of the answer is about: a host to update, or what is said instead.
 pub type Target = Result<Arc<Host>, Outcome>;
 
+/// The most signatures verified for one request, each in about 50 us: several hosts may have one
+/// name while they are in conflict, and each several keys.
+const MAX_VERIFICATIONS: usize = 16;
+
 /// Why a request as a whole is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {
-    /// The token authenticates nothing, whatever name was asked.
-    #[error("the token authenticates nothing")]
+    /// Nothing may be updated with these credentials, from there, or so; whatever name was asked.
+    #[error("the credentials authenticate nothing")]
     BadAuth,
+    /// A signed request that was made too long ago, or is from the future.
+    #[error("the request is not of this time")]
+    Untimely,
     /// No name is given, and the token holds several.
     #[error("no name is given")]
     NoName,
@@ -26,56 +36,140 @@ impl From<Denied> for Outcome {
     fn from(denied: Denied) -> Self {
         match denied {
             Denied::BadAuth => Self::BadAuth,
+            Denied::Untimely => Self::Replayed,
             Denied::NoName => Self::NotFqdn,
         }
     }
 }
 
-/// The hosts that a token authenticates, at least one.
+/// The hosts that a request may update, at least one.
 #[derive(Clone, Debug)]
 pub struct Authenticated(Vec<Arc<Host>>);
 
 impl Authenticated {
-    /// From all hosts whose Secret holds the token.
-    pub fn new(mut hosts: Vec<Arc<Host>>) -> Result<Self, Denied> {
+    /// From all hosts whose Secret holds the token; `caller` is `None` where it is not known.
+    pub fn by_token(
+        hosts: Vec<Arc<Host>>,
+        place: Place,
+        caller: Option<IpAddr>,
+    ) -> Result<Self, Denied> {
+        let may_stand = |spec: &HostSpec| spec.token_in_url || place != Place::Url;
+        Self::new(hosts, caller, may_stand)
+    }
+
+    /// From all hosts of the message's name; `now` in seconds since 1970 (UTC).
+    pub fn by_signature(
+        hosts: Vec<Arc<Host>>,
+        message: &SignedMessage,
+        caller: Option<IpAddr>,
+        now: i64,
+    ) -> Result<Self, Denied> {
+        if !message.is_timely(now) {
+            return Err(Denied::Untimely);
+        }
+        let mut verifications = 0..MAX_VERIFICATIONS;
+        let is_signed = |spec: &HostSpec| {
+            let mut keys = spec.public_keys.iter();
+            keys.any(|key| verifications.next().is_some() && message.is_signed_by(key))
+        };
+        Self::new(hosts, caller, is_signed)
+    }
+
+    /// From all hosts of the request's name, with `secret_of` each's secret.
+    pub fn by_sha1(
+        hosts: Vec<Arc<Host>>,
+        proof: &Sha1Proof,
+        caller: Option<IpAddr>,
+        now: i64,
+        secret_of: impl Fn(&HostSpec) -> Option<Sha1Secret>,
+    ) -> Result<Self, Denied> {
+        if !proof.is_timely(now) {
+            return Err(Denied::Untimely);
+        }
+        let is_made = |spec: &HostSpec| {
+            spec.sha1_user.as_deref() == Some(&*proof.user)
+                && secret_of(spec).is_some_and(|secret| proof.is_made_with(&secret))
+        };
+        Self::new(hosts, caller, is_made)
+    }
+
+    /// Keeps the hosts that take such a request from this caller; the oldest comes first.
+    fn new(
+        mut hosts: Vec<Arc<Host>>,
+        caller: Option<IpAddr>,
+        mut takes: impl FnMut(&HostSpec) -> bool,
+    ) -> Result<Self, Denied> {
+        hosts.sort_by(|a, b| a.meta.seniority().cmp(&b.meta.seniority()));
+        hosts.retain(|host| match &host.spec {
+            Ok(spec) => spec.may_call(caller) && takes(spec),
+            Err(_) => false,
+        });
         if hosts.is_empty() {
             return Err(Denied::BadAuth);
         }
-        hosts.sort_by(|a, b| a.meta.seniority().cmp(&b.meta.seniority()));
         Ok(Self(hosts))
     }
 
-    /// One target for each name of the report; without a name the one that `user` names, else the
-    /// token's only one.
+    /// The hosts, the oldest first.
+    pub fn hosts(&self) -> &[Arc<Host>] {
+        &self.0
+    }
+
+    /// One target for each name that is asked.
     ///
     /// Names of others are answered alike whether they exist or not. `judge` says whether the
     /// host's zone admits it.
     pub fn targets(
         &self,
-        report: &Report,
-        user: &str,
+        names: &Names,
         judge: impl Fn(&Host) -> Result<(), Refusal>,
     ) -> Result<Vec<Target>, Denied> {
-        if report.names.is_empty() {
-            let name = self.default_name(user).ok_or(Denied::NoName)?;
-            return Ok(vec![self.target(name, &judge)]);
+        match names {
+            Names::Listed(listed) => {
+                Ok(listed.iter().map(|name| self.asked(name, &judge)).collect())
+            }
+            Names::Unnamed(users) => {
+                let name = self.default_name(users).ok_or(Denied::NoName)?;
+                Ok(vec![self.target(name, &judge)])
+            }
+            Names::All => {
+                let mut names: Vec<&Fqdn> =
+                    self.0.iter().filter_map(|host| name_of(host)).collect();
+                names.sort();
+                names.dedup();
+                Ok(names
+                    .into_iter()
+                    .map(|name| self.target(name, &judge))
+                    .collect())
+            }
         }
-        let target = |name: &Result<Fqdn, NameError>| match name {
-            Ok(name) if !name.is_single_label() => self.target(name, &judge),
-            _ => Err(Outcome::NotFqdn),
-        };
-        Ok(report.names.iter().map(target).collect())
     }
 
-    fn default_name(&self, user: &str) -> Option<&Fqdn> {
-        let mut names = self.0.iter().filter_map(|host| name_of(host));
-        if let Ok(user) = Fqdn::parse(user)
-            && let Some(named) = names.clone().find(|name| **name == user)
-        {
-            return Some(named);
+    fn asked(&self, asked: &Asked, judge: impl Fn(&Host) -> Result<(), Refusal>) -> Target {
+        match asked {
+            Asked::Bad(_) => Err(Outcome::NotFqdn),
+            Asked::Full(name) if name.is_single_label() => Err(Outcome::NotFqdn),
+            Asked::Full(name) => self.target(name, judge),
+            Asked::Leading(labels) => {
+                let names = || self.0.iter().filter_map(|host| name_of(host));
+                if let Some(name) = names().find(|name| *name == labels) {
+                    return self.target(name, judge);
+                }
+                match only(names().filter(|name| name.begins_with(labels))) {
+                    Ok(Some(name)) => self.target(name, judge),
+                    Ok(None) => Err(Outcome::NoHost),
+                    Err(Several) => Err(Outcome::NotFqdn),
+                }
+            }
         }
-        let first = names.next()?;
-        names.all(|name| name == first).then_some(first)
+    }
+
+    fn default_name(&self, users: &[Fqdn]) -> Option<&Fqdn> {
+        let names = || self.0.iter().filter_map(|host| name_of(host));
+        let named = users
+            .iter()
+            .find_map(|user| names().find(|name| *name == user));
+        named.or_else(|| only(names()).ok().flatten())
     }
 
     /// Several hosts may have one name, in several zones or while they are in conflict: the oldest
@@ -104,6 +198,21 @@ impl Authenticated {
     }
 }
 
+/// There are several different names.
+struct Several;
+
+/// The only name there is.
+fn only<'a>(mut names: impl Iterator<Item = &'a Fqdn>) -> Result<Option<&'a Fqdn>, Several> {
+    let Some(first) = names.next() else {
+        return Ok(None);
+    };
+    if names.all(|name| name == first) {
+        Ok(Some(first))
+    } else {
+        Err(Several)
+    }
+}
+
 fn name_of(host: &Host) -> Option<&Fqdn> {
     host.spec.as_ref().ok().map(|spec| &spec.hostname)
 }
@@ -115,8 +224,8 @@ mod tests {
     use super::*;
     use crate::index::object::ObjectKey;
     use crate::update::fixture;
-    use crate::update::protocol::Input;
-    use crate::update::protocol::dyndns2;
+    use crate::update::protocol::credentials::tests::basic;
+    use crate::update::protocol::{Dialect, Input};
 
     /// A host `family/<label><n>` of this name, the younger the higher `n`.
     fn host(label: &str, n: u8) -> Arc<Host> {
@@ -129,21 +238,61 @@ mod tests {
         })))
     }
 
-    fn report(query: &str) -> Report {
-        let query = query.as_bytes();
+    fn names(dialect: Dialect, user: &str, query: &str) -> Names {
+        let basic = basic(user, "TheUpdateKey");
         let input = Input {
-            query,
+            query: query.as_bytes(),
+            authorization: Some(basic.as_bytes()),
             ..Input::default()
         };
-        dyndns2::parse(&input).report.unwrap()
+        dialect.parse(&input).report.unwrap().names
+    }
+
+    fn by_token(hosts: Vec<Arc<Host>>) -> Result<Authenticated, Denied> {
+        Authenticated::by_token(hosts, Place::Header, None)
     }
 
     #[test]
     fn a_token_of_no_host_is_refused() {
-        assert_eq!(
-            Authenticated::new(Vec::new()).map(|_| ()),
-            Err(Denied::BadAuth)
+        assert_eq!(by_token(Vec::new()).map(|_| ()), Err(Denied::BadAuth));
+    }
+
+    #[test]
+    fn a_host_says_where_its_key_may_stand_and_who_may_call() {
+        fn check(spec: serde_json::Value, place: Place, caller: Option<&str>, expected: bool) {
+            let host = Arc::new(fixture::host(spec.clone()));
+            let caller = caller.map(|caller| caller.parse().unwrap());
+            let found = Authenticated::by_token(vec![host], place, caller);
+            assert_eq!(found.is_ok(), expected, "{spec} {place:?} {caller:?}");
+        }
+        let deny = || json!({"auth": {"tokenInURL": "Deny"}});
+        for place in [Place::Header, Place::Body, Place::Url] {
+            check(json!({}), place, None, true);
+            check(deny(), place, None, place != Place::Url);
+        }
+        let sources = || json!({"address": {"allowedSources": ["198.51.100.0/24", "2001:db8::7"]}});
+        check(sources(), Place::Header, Some("198.51.100.7"), true);
+        check(sources(), Place::Header, Some("::ffff:198.51.100.7"), true);
+        check(sources(), Place::Header, Some("2001:db8::7"), true);
+        check(sources(), Place::Header, Some("203.0.113.7"), false);
+        check(sources(), Place::Header, None, false);
+    }
+
+    #[test]
+    fn hosts_of_one_key_that_do_not_take_the_request_are_as_if_they_had_another() {
+        let deny = json!({"spec": {
+            "hostname": "nas.dyn.example.org", "auth": {"tokenInURL": "Deny"},
+        }});
+        let hosts = vec![host("home", 1), Arc::new(fixture::object(deny))];
+        let authenticated = Authenticated::by_token(hosts, Place::Url, None).unwrap();
+        let names = names(
+            Dialect::Dyndns2,
+            "",
+            "hostname=nas.dyn.example.org,home.dyn.example.org",
         );
+        let targets = authenticated.targets(&names, |_| Ok(())).unwrap();
+        assert_eq!(targets[0], Err(Outcome::NoHost));
+        assert!(targets[1].is_ok());
     }
 
     #[test]
@@ -151,9 +300,8 @@ mod tests {
         /// `expected`: names of hosts, or the labels of what is said instead.
         fn check(hosts: &[(&str, u8)], user: &str, query: &str, expected: Result<&[&str], Denied>) {
             let hosts = hosts.iter().map(|(label, n)| host(label, *n)).collect();
-            let targets = Authenticated::new(hosts)
-                .unwrap()
-                .targets(&report(query), user, |_| Ok(()));
+            let names = names(Dialect::Dyndns2, user, query);
+            let targets = by_token(hosts).unwrap().targets(&names, |_| Ok(()));
             let found = targets.map(|targets| {
                 let line = |target: &Target| match target {
                     Ok(host) => host.meta.key.name.to_string(),
@@ -214,10 +362,8 @@ mod tests {
                     .unwrap();
                 judgements[n].clone()
             };
-            let targets = Authenticated::new(hosts)
-                .unwrap()
-                .targets(&report("hostname=home.dyn.example.org"), "", judge)
-                .unwrap();
+            let names = names(Dialect::Dyndns2, "", "hostname=home.dyn.example.org");
+            let targets = by_token(hosts).unwrap().targets(&names, judge).unwrap();
             let found = targets[0].as_ref().map(|host| &*host.meta.key.name);
             assert_eq!(found, expected.as_ref().map(|name| *name), "{judgements:?}");
         }
@@ -243,8 +389,50 @@ mod tests {
         let deleting = Arc::new(fixture::object(json!({
             "metadata": {"deletionTimestamp": "2026-01-02T00:00:00Z"},
         })));
-        let authenticated = Authenticated::new(vec![deleting]).unwrap();
-        let targets = authenticated.targets(&report(""), "", |_| Ok(())).unwrap();
+        let authenticated = by_token(vec![deleting]).unwrap();
+        let names = names(Dialect::Dyndns2, "", "");
+        let targets = authenticated.targets(&names, |_| Ok(())).unwrap();
         assert_eq!(targets, [Err(Outcome::NoHost)]);
+    }
+
+    #[test]
+    fn duckdns_names_a_host_by_its_first_labels() {
+        /// `expected`: the name of a host, or the label of what is said instead.
+        fn check(domain: &str, expected: &str) {
+            let hosts = vec![host("home", 1), host("nas", 2), host("nas.home", 3)];
+            let names = names(Dialect::DuckDns, "", &format!("domains={domain}&token=t"));
+            let targets = by_token(hosts)
+                .unwrap()
+                .targets(&names, |_| Ok(()))
+                .unwrap();
+            let found = match &targets[0] {
+                Ok(host) => host.meta.key.name.to_string(),
+                Err(outcome) => outcome.label().to_owned(),
+            };
+            assert_eq!(found, expected, "{domain}");
+        }
+        check("home", "home1");
+        check("HOME", "home1");
+        check("home.dyn", "home1");
+        check("home.dyn.example.org", "home1");
+        check("nas.home", "nas.home3");
+        check("nas", "notfqdn");
+        check("nas.dyn", "nas2");
+        check("hom", "nohost");
+        check("dyn.example.org", "nohost");
+        check("x..y", "notfqdn");
+    }
+
+    #[test]
+    fn an_sftdyn_key_updates_every_host_that_holds_it() {
+        let hosts = vec![host("nas", 2), host("home", 1), host("home", 3)];
+        let targets = by_token(hosts).unwrap();
+        let targets = targets.targets(&Names::All, |_| Ok(())).unwrap();
+        let found: Vec<_> = targets
+            .iter()
+            .flatten()
+            .map(|h| &*h.meta.key.name)
+            .collect();
+        assert_eq!(found, ["home1", "nas2"]);
     }
 }

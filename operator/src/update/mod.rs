@@ -11,9 +11,12 @@
 //! Nothing here knows a client, a runtime, a web framework or a clock.
 
 pub mod auth;
+pub mod cidr;
+pub mod client_address;
 pub mod decide;
 pub mod outcome;
 pub mod patch;
+pub mod proof;
 pub mod protocol;
 pub mod scope;
 pub mod source_address;

@@ -1,13 +1,13 @@
 //! The JSON patch (RFC 6902) that stores a report, and only where nothing else was stored meanwhile.
 
-use dynhost_crds::host::Observation;
+use dynhost_crds::host::{Observation, ObservedPrefix};
 use jiff::Timestamp;
 use json_patch::jsonptr::Pointer;
 use json_patch::{AddOperation, Patch, PatchOperation, TestOperation};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::decide::Addresses;
+use super::decide::{News, Told};
 use crate::index::host::{Host, StatusDepth};
 
 /// Where a report came from.
@@ -33,7 +33,7 @@ pub enum Guard {
 /// the member is missing but its parent exists (the API server's library, evanphx/json-patch).
 pub fn guarded_patch(
     host: &Host,
-    news: Addresses,
+    news: News,
     provenance: &Provenance,
     guard: Guard,
     now: Timestamp,
@@ -45,13 +45,30 @@ pub fn guarded_patch(
         let version = host.meta.resource_version.to_string();
         tests.push(test("/metadata/resourceVersion", version.into()));
     }
-    if let Some(address) = news.ipv4 {
+    let News {
+        addresses,
+        signed_at,
+    } = news;
+    if let Some(address) = to_store(addresses.ipv4) {
         let changed_at = later_than(former.ipv4.as_ref().map(|o| o.changed_at), now);
         values.insert("ipv4".into(), observation(address, changed_at, provenance));
     }
-    if let Some(address) = news.ipv6 {
+    if let Some(address) = to_store(addresses.ipv6) {
         let changed_at = later_than(former.ipv6.as_ref().map(|o| o.changed_at), now);
         values.insert("ipv6".into(), observation(address, changed_at, provenance));
+    }
+    if let Some(prefix) = to_store(addresses.prefix) {
+        let changed_at = later_than(former.ipv6_prefix.as_ref().map(|o| o.changed_at), now);
+        let observed = json!(ObservedPrefix {
+            prefix,
+            changed_at,
+            protocol: provenance.protocol.to_owned(),
+            client: provenance.client.clone(),
+        });
+        values.insert("ipv6Prefix".into(), observed);
+    }
+    if let Some(at) = signed_at.and_then(|at| Timestamp::from_second(at).ok()) {
+        values.insert("signedAt".into(), json!(at));
     }
     let missing = |path| test(path, Value::Null);
     let adds = match host.status_depth {
@@ -64,11 +81,17 @@ pub fn guarded_patch(
             vec![add("/status/observed", values.into())]
         }
         StatusDepth::Observed => {
-            let ipv4 = values.remove("ipv4").map(|v| (IPV4, json!(former.ipv4), v));
-            let ipv6 = values.remove("ipv6").map(|v| (IPV6, json!(former.ipv6), v));
-            let families = ipv4.into_iter().chain(ipv6);
+            let members = [
+                ("ipv4", IPV4, json!(former.ipv4)),
+                ("ipv6", IPV6, json!(former.ipv6)),
+                ("ipv6Prefix", IPV6_PREFIX, json!(former.ipv6_prefix)),
+                ("signedAt", SIGNED_AT, json!(former.signed_at)),
+            ];
             let mut adds = Vec::new();
-            for (path, former, value) in families {
+            for (name, path, former) in members {
+                let Some(value) = values.remove(name) else {
+                    continue;
+                };
                 if guard == Guard::FormerValues {
                     tests.push(test(path, former));
                 }
@@ -83,6 +106,13 @@ pub fn guarded_patch(
 
 const IPV4: &str = "/status/observed/ipv4";
 const IPV6: &str = "/status/observed/ipv6";
+const IPV6_PREFIX: &str = "/status/observed/ipv6Prefix";
+const SIGNED_AT: &str = "/status/observed/signedAt";
+
+/// The address that a family shall have, or that it shall have none; `None`: it is left alone.
+fn to_store<A>(told: Told<A>) -> Option<Option<A>> {
+    told.is_something().then(|| told.address())
+}
 
 /// The time of a change, in microseconds, and always after the former one: two values never have
 /// the same, even where the clock went back.
@@ -91,7 +121,11 @@ fn later_than(former: Option<Timestamp>, now: Timestamp) -> Timestamp {
     Timestamp::from_microsecond(now.as_microsecond().max(after)).unwrap_or(now)
 }
 
-fn observation<A: Serialize>(address: A, changed_at: Timestamp, provenance: &Provenance) -> Value {
+fn observation<A: Serialize>(
+    address: Option<A>,
+    changed_at: Timestamp,
+    provenance: &Provenance,
+) -> Value {
     json!(Observation {
         address,
         changed_at,
@@ -112,6 +146,7 @@ fn add(path: &'static str, value: Value) -> PatchOperation {
 
 #[cfg(test)]
 mod tests {
+    use super::super::decide::Addresses;
     use super::*;
     use crate::update::fixture;
 
@@ -119,9 +154,14 @@ mod tests {
 
     fn patch_of(status: Value, guard: Guard) -> Value {
         let host = fixture::object(json!({ "status": status }));
-        let news = Addresses {
-            ipv4: "198.51.100.7".parse().ok(),
-            ipv6: "2001:db8::7".parse().ok(),
+        let addresses = Addresses {
+            ipv4: Told::Address("198.51.100.7".parse().unwrap()),
+            ipv6: Told::Address("2001:db8::7".parse().unwrap()),
+            prefix: Told::Nothing,
+        };
+        let news = News {
+            addresses,
+            signed_at: None,
         };
         let provenance = Provenance {
             protocol: "dyndns2",
@@ -175,6 +215,40 @@ mod tests {
                 {"op": "add", "path": "/status/observed/ipv6", "value": new6()},
             ]),
         );
+    }
+
+    #[test]
+    fn a_withdrawal_a_prefix_and_the_time_of_a_signed_request_are_stored_too() {
+        let signed_at = "2026-01-01T00:00:00Z";
+        let host = fixture::object(json!({"status": {"observed": {"signedAt": signed_at}}}));
+        let addresses = Addresses {
+            ipv4: Told::Withdrawn,
+            ipv6: Told::Nothing,
+            prefix: Told::Address("2001:db8:1:2::/64".parse().unwrap()),
+        };
+        let news = News {
+            addresses,
+            signed_at: Some(1_767_323_045),
+        };
+        let provenance = Provenance {
+            protocol: "signed",
+            client: None,
+        };
+        let now = NOW.parse().unwrap();
+        let patch = guarded_patch(&host, news, &provenance, Guard::FormerValues, now);
+        let at = "2026-01-02T03:04:05.123456Z";
+        let expected = json!([
+            {"op": "test", "path": "/metadata/uid", "value": "uid-home"},
+            {"op": "test", "path": "/status/observed/ipv4", "value": null},
+            {"op": "test", "path": "/status/observed/ipv6Prefix", "value": null},
+            {"op": "test", "path": "/status/observed/signedAt", "value": signed_at},
+            {"op": "add", "path": "/status/observed/ipv4",
+             "value": {"changedAt": at, "protocol": "signed"}},
+            {"op": "add", "path": "/status/observed/ipv6Prefix",
+             "value": {"prefix": "2001:db8:1:2::/64", "changedAt": at, "protocol": "signed"}},
+            {"op": "add", "path": "/status/observed/signedAt", "value": "2026-01-02T03:04:05Z"},
+        ]);
+        assert_eq!(json!(patch), expected);
     }
 
     #[test]

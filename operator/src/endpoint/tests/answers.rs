@@ -1,12 +1,8 @@
 //! What a client gets, to the octet.
 
-use axum::Extension;
-use axum::http::Method;
-use axum::response::IntoResponse as _;
-use http_body_util::BodyExt as _;
-
-use super::super::{Peer, checkip};
+use super::super::checkip;
 use super::*;
+use crate::update::protocol::route::Route;
 
 const HOME: &str = "/nic/update?hostname=home.dyn.example.org&myip=198.51.100.7";
 
@@ -175,7 +171,7 @@ async fn each_request_has_its_status_and_words() {
     )
     .await;
     check(&format!("{home}&myip=999.1.1.1"), 400, "911 badip").await;
-    check(&format!("{home}&myip=198.51.100.7/32"), 400, "911 badip").await;
+    check(&format!("{home}&myip=198.51.100.0/24"), 400, "911 badip").await;
     check(&format!("{home}&myip=192.168.1.2"), 400, "911 badip").await;
     check(&format!("{home}&myip=224.0.0.1"), 400, "911 badip").await;
     check(&format!("{home}&myip=%ff"), 400, "911 badparam").await;
@@ -327,7 +323,7 @@ async fn what_is_not_http_or_too_large_gets_a_clean_refusal() {
     check(b"\x16\x03\x01\x02\x00\r\n\r\n".to_vec(), 400).await;
     check(
         b"GET /nowhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".to_vec(),
-        404,
+        403,
     )
     .await;
     check(
@@ -337,30 +333,28 @@ async fn what_is_not_http_or_too_large_gets_a_clean_refusal() {
     .await;
 }
 
-#[tokio::test]
-async fn a_public_caller_is_told_its_address() {
-    async fn check(peer: &str, page: (u16, &str), bare: (u16, &str)) {
-        let peer = Peer(SocketAddr::new(peer.parse().unwrap(), 4711));
-        let answers = [
-            (checkip::page(Method::GET, Extension(peer)).await, page),
-            (checkip::bare(Method::GET, Extension(peer)).await, bare),
-        ];
-        for (answer, (status, text)) in answers {
-            let response = answer.into_response();
-            assert_eq!(response.status(), status, "{peer:?}");
-            assert_eq!(response.headers()["cache-control"], "no-store");
-            let body = response.into_body().collect().await.unwrap().to_bytes();
-            assert_eq!(body, text.as_bytes(), "{peer:?}");
-        }
+#[test]
+fn a_public_caller_is_told_its_address() {
+    fn check(client: Option<&str>, route: Route, status: u16, text: &str) {
+        let client = client.map(|client| client.parse().unwrap());
+        assert_eq!(
+            checkip::answer(route, client).as_text(),
+            (status, text),
+            "{client:?}"
+        );
     }
     const PAGE: &str = "<html><head><title>Current IP Check</title></head>\
                         <body>Current IP Address: 9.9.9.9</body></html>";
-    check("9.9.9.9", (200, PAGE), (200, "9.9.9.9\n")).await;
-    check("::ffff:9.9.9.9", (200, PAGE), (200, "9.9.9.9\n")).await;
+    check(Some("9.9.9.9"), Route::CheckIpPage, 200, PAGE);
+    check(Some("9.9.9.9"), Route::BareIp, 200, "9.9.9.9\n");
+    check(Some("9.9.9.9"), Route::OwnAddress, 200, "9.9.9.9");
     let page6 = PAGE.replace("9.9.9.9", "2620:fe::fe");
-    check("2620:fe::fe", (200, &page6), (200, "2620:fe::fe\n")).await;
-    for peer in ["10.42.0.1", "127.0.0.1", "192.0.2.1", "fe80::1"] {
-        let refusal = (503, "no public address\n");
-        check(peer, refusal, refusal).await;
+    check(Some("2620:fe::fe"), Route::CheckIpPage, 200, &page6);
+    check(Some("2620:fe::fe"), Route::BareIp, 200, "2620:fe::fe\n");
+    for route in [Route::CheckIpPage, Route::BareIp, Route::OwnAddress] {
+        for peer in ["10.42.0.1", "127.0.0.1", "192.0.2.1", "fe80::1"] {
+            check(Some(peer), route, 503, "no public address\n");
+        }
+        check(None, route, 503, "no public address\n");
     }
 }

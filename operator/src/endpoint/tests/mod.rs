@@ -20,6 +20,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::{Endpoint, serve};
+use crate::config::EndpointOptions;
 use crate::index::Index;
 use crate::index::host::Host;
 use crate::index::key::UpdateKey;
@@ -47,6 +48,10 @@ impl Fixture {
     }
 
     async fn with(freshness: Freshness) -> Self {
+        Self::with_options(freshness, EndpointOptions::default()).await
+    }
+
+    async fn with_options(freshness: Freshness, options: EndpointOptions) -> Self {
         let mut tasks = JoinSet::new();
         let api_server = ApiServer::start(&mut tasks).await;
         let (affected, _) = mpsc::unbounded_channel();
@@ -71,6 +76,7 @@ impl Fixture {
             api_server.client(),
             Arc::new(Metrics::default()),
             Arc::default(),
+            options,
         );
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

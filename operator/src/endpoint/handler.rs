@@ -1,0 +1,197 @@
+//! One HTTP request: from its octets to an answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Request, Response};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::body::{Body as _, Incoming};
+use tokio::time::{Instant, timeout_at};
+
+use super::answer::Answer;
+use super::check_in::Caller;
+use super::{Endpoint, checkip, whoami};
+use crate::update::client_address::{Connection, Origin};
+use crate::update::protocol::route::Route;
+use crate::update::protocol::{Dialect, Input, Proof, deciding};
+
+/// A request is answered within this time: inadyn waits 10 s.
+const ANSWER_LIMIT: Duration = Duration::from_secs(9);
+
+/// The methods of pages that only tell something.
+const READ_ONLY: &str = "GET, HEAD";
+
+/// Answers one request that came over `connection`.
+pub(super) async fn handle(
+    endpoint: &Arc<Endpoint>,
+    connection: Connection,
+    request: Request<Incoming>,
+) -> Response<Full<Bytes>> {
+    let deadline = Instant::now() + ANSWER_LIMIT;
+    let (head, body) = request.into_parts();
+    let lines = head.headers.get_all(endpoint.trust.header.name()).iter();
+    let lines = lines.map(HeaderValue::as_bytes);
+    let origin = endpoint.trust.origin(connection, lines);
+    let answer = match read(body, endpoint.options.limits.max_body_bytes, deadline).await {
+        Ok(body) => {
+            endpoint
+                .answer(&head, &body, connection, origin, deadline)
+                .await
+        }
+        Err(refusal) => refusal,
+    };
+    // What is refused before anybody is asked who he is costs the source a little of its budget.
+    let is_refusal = matches!(answer.status(), 405 | 408 | 413 | 415);
+    if is_refusal && !endpoint.budgets.may_fail(origin.source()) {
+        return Answer::too_many().into();
+    }
+    answer.into()
+}
+
+impl Endpoint {
+    async fn answer(
+        &self,
+        head: &Parts,
+        body: &[u8],
+        connection: Connection,
+        origin: Origin,
+        deadline: Instant,
+    ) -> Answer {
+        let content = Content::of(&head.headers);
+        let path = head.uri.path();
+        let query = head.uri.query().unwrap_or_default().as_bytes();
+        let form = if content == Content::Form { body } else { b"" };
+        let route = Route::of(path, query, form, content == Content::Json);
+        let header = |name| head.headers.get(name).map(HeaderValue::as_bytes);
+        let input = Input {
+            target: head
+                .uri
+                .path_and_query()
+                .map_or(path, |target| target.as_str()),
+            path,
+            query,
+            form,
+            body,
+            authorization: header(AUTHORIZATION),
+            user_agent: header(USER_AGENT),
+            max_names: self.options.limits.max_hosts,
+        };
+        let is_reading = matches!(head.method, Method::GET | Method::HEAD);
+        match route {
+            Route::Update(dialect) => {
+                let allowed = dialect.methods();
+                if !allowed.split(", ").any(|method| head.method == method) {
+                    return Answer::method_not_allowed(allowed);
+                }
+                if dialect.takes_forms_only() && content != Content::Form && !body.is_empty() {
+                    return Answer::text(415, "the body is not a form\n");
+                }
+                if head.method == Method::HEAD {
+                    return probe(dialect, &input);
+                }
+                let caller = Caller {
+                    dialect,
+                    address: origin.address(),
+                    deadline,
+                };
+                self.update(&input, caller, origin).await
+            }
+            _ if !is_reading => Answer::method_not_allowed(READ_ONLY),
+            Route::WhoAmI => {
+                let lines = head.headers.get_all(self.trust.header.name()).iter();
+                let explanation = self
+                    .trust
+                    .explain(connection, lines.map(HeaderValue::as_bytes));
+                self.who_am_i(&input, &explanation)
+            }
+            Route::CheckIpPage | Route::BareIp | Route::OwnAddress => {
+                if !self.budgets.may_fail(origin.source()) {
+                    return Answer::too_many();
+                }
+                checkip::answer(route, origin.address())
+            }
+        }
+    }
+
+    async fn update(&self, input: &Input<'_>, caller: Caller, origin: Origin) -> Answer {
+        let dialect = caller.dialect;
+        let outcomes = self.check_in(dialect.parse(input), caller).await;
+        let is_wrong = outcomes
+            .iter()
+            .any(|outcome| outcome.is_failed_authentication());
+        if is_wrong && !self.budgets.may_fail(origin.source()) {
+            self.metrics.count_request(dialect.name(), "limited");
+            return Answer::too_many();
+        }
+        let result = deciding(&outcomes).label();
+        self.metrics.count_request(dialect.name(), result);
+        let mut reply = dialect.render(input, &outcomes);
+        let is_refusal = matches!(reply.status, 400 | 403 | 404);
+        if self.options.legacy_status_200 && dialect == Dialect::Dyndns2 && is_refusal {
+            reply.status = 200;
+        }
+        Answer::text(reply.status, reply.body)
+    }
+
+    fn who_am_i(
+        &self,
+        input: &Input<'_>,
+        explanation: &crate::update::client_address::Explanation,
+    ) -> Answer {
+        match whoami::answer(self, input, explanation) {
+            Ok(answer) => answer,
+            Err(_) if !self.budgets.may_fail(explanation.origin.source()) => Answer::too_many(),
+            Err(refusal) => refusal,
+        }
+    }
+}
+
+/// HEAD never changes anything; old uclient-fetch asks so whether credentials are needed.
+fn probe(dialect: Dialect, input: &Input<'_>) -> Answer {
+    match dialect.parse(input).proof {
+        Proof::Missing => Answer::text(401, "badauth"),
+        _ => Answer::text(200, ""),
+    }
+}
+
+/// What a body is, by its `Content-Type`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Content {
+    /// `application/x-www-form-urlencoded`
+    Form,
+    /// `application/json`
+    Json,
+    Other,
+}
+
+impl Content {
+    fn of(headers: &HeaderMap) -> Self {
+        let content_type = headers.get(CONTENT_TYPE);
+        let media_type = content_type.and_then(|value| value.to_str().ok()?.split(';').next());
+        let is = |name| media_type.is_some_and(|media| media.trim().eq_ignore_ascii_case(name));
+        if is("application/x-www-form-urlencoded") {
+            Self::Form
+        } else if is("application/json") {
+            Self::Json
+        } else {
+            Self::Other
+        }
+    }
+}
+
+async fn read(body: Incoming, most: usize, deadline: Instant) -> Result<Bytes, Answer> {
+    if body.is_end_stream() {
+        return Ok(Bytes::new());
+    }
+    match timeout_at(deadline, Limited::new(body, most).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            Err(Answer::text(413, "the body is too large\n"))
+        }
+        Ok(Err(_)) => Err(Answer::text(400, "the body ended early\n")),
+        Err(_) => Err(Answer::text(408, "the body took too long\n")),
+    }
+}
