@@ -1,7 +1,7 @@
 //! The endpoint's JSON patch, and what the real API server makes of its tests.
 
 use dynhost::index::host::Host;
-use dynhost::update::decide::Addresses;
+use dynhost::update::decide::{Addresses, News, Told};
 use dynhost::update::patch::{Guard, Provenance, guarded_patch};
 use dynhost_crds::host::{DynamicHost, DynamicHostSpec, ZoneRef};
 use dynhost_e2e::{ControlPlane, stack::install};
@@ -16,9 +16,14 @@ fn patch_for(
     ipv6: Option<&str>,
     guard: Guard,
 ) -> Patch<()> {
-    let news = Addresses {
-        ipv4: ipv4.map(|a| a.parse().unwrap()),
-        ipv6: ipv6.map(|a| a.parse().unwrap()),
+    let addresses = Addresses {
+        ipv4: ipv4.map_or(Told::Nothing, |a| Told::Address(a.parse().unwrap())),
+        ipv6: ipv6.map_or(Told::Nothing, |a| Told::Address(a.parse().unwrap())),
+        prefix: Told::Nothing,
+    };
+    let news = News {
+        addresses,
+        signed_at: None,
     };
     let provenance = Provenance {
         protocol: "dyndns2",
@@ -103,7 +108,7 @@ async fn the_api_server_stores_a_report_only_over_the_value_it_was_decided_on() 
     refused(&third).await;
     let observed = three.status.clone().unwrap().observed.unwrap();
     assert_eq!(
-        observed.ipv4.as_ref().unwrap().address.to_string(),
+        observed.ipv4.as_ref().unwrap().address.unwrap().to_string(),
         "198.51.100.2"
     );
     assert_eq!(observed.ipv6, two.status.unwrap().observed.unwrap().ipv6);

@@ -29,5 +29,5 @@ fn ok(body: &str) -> (u16, String) {
 /// The stored IPv4 address.
 fn stored_ipv4(host: &DynamicHost) -> Option<String> {
     let observed = host.status.as_ref()?.observed.as_ref()?;
-    Some(observed.ipv4.as_ref()?.address.to_string())
+    Some(observed.ipv4.as_ref()?.address?.to_string())
 }

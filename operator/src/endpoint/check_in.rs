@@ -17,7 +17,7 @@ use crate::update::decide::SignedTime;
 use crate::update::outcome::Outcome;
 use crate::update::patch::Provenance;
 use crate::update::protocol::{CheckIn, Dialect, ParseError, Proof, Report};
-use crate::update::source_address::choose;
+use crate::update::source_address::{Chosen, choose};
 
 /// Where a check-in comes from, and until when it must be answered.
 #[derive(Clone, Copy, Debug)]
@@ -55,10 +55,21 @@ impl Endpoint {
                 hosts.push(host);
             }
         }
-        let updates = hosts
-            .iter()
-            .map(|host| self.update_host(host, &report, signed, &provenance, caller));
-        let outcomes = join_all(updates).await;
+        let judge = |host: &&Arc<Host>| self.judge(host, &report, signed, &provenance, caller);
+        let judged: Vec<_> = hosts.iter().map(judge).collect();
+        // Mostly nothing is news, and nothing has to be waited for.
+        let outcomes = if judged.iter().all(Result::is_ok) {
+            judged.into_iter().flatten().collect()
+        } else {
+            let stored = hosts
+                .iter()
+                .zip(judged)
+                .map(async |(host, judged)| match judged {
+                    Ok(outcome) => outcome,
+                    Err(news) => self.store(host, news, signed, &provenance, caller).await,
+                });
+            join_all(stored).await
+        };
         let outcome_of = |target: &Target| match target {
             Ok(host) => hosts
                 .iter()
@@ -88,29 +99,53 @@ impl Endpoint {
         Ok((report, targets))
     }
 
-    async fn update_host(
+    /// What becomes of a report for this host without anything being written, or what is to be
+    /// written.
+    fn judge(
         &self,
         host: &Host,
         report: &Report,
         signed: Option<SignedTime>,
         provenance: &Provenance,
         caller: Caller,
-    ) -> Outcome {
+    ) -> Result<Outcome, Chosen> {
         let Ok(spec) = &host.spec else {
-            return Outcome::NoHost;
+            return Ok(Outcome::NoHost);
         };
         // Suspended hosts are told so whatever they declare.
         if spec.suspend {
-            return Outcome::Suspended;
+            return Ok(Outcome::Suspended);
         }
         let own = report.own.iter().find(|(name, _)| *name == spec.hostname);
         let declared = own.map_or(&report.declared, |(_, declared)| declared);
         let chosen = choose(spec, &host.observed, declared, report.clear, caller.address);
         let chosen = match chosen {
             Ok(chosen) => chosen,
-            Err(error) => return error.into(),
+            Err(error) => return Ok(error.into()),
         };
+        let reported = Reported {
+            addresses: chosen.addresses,
+            signed,
+            provenance,
+        };
+        match self.observer.without_write(host, reported) {
+            Some(Observed::NoChange) => Ok(Outcome::NoChange(chosen.echo)),
+            Some(Observed::Suspended) => Ok(Outcome::Suspended),
+            Some(Observed::Replayed) => Ok(Outcome::Replayed),
+            _ => Err(chosen),
+        }
+    }
+
+    async fn store(
+        &self,
+        host: &Host,
+        chosen: Chosen,
+        signed: Option<SignedTime>,
+        provenance: &Provenance,
+        caller: Caller,
+    ) -> Outcome {
         let start = Instant::now();
+        let hostname = chosen.echo.name.as_ref().map(tracing::field::display);
         let reported = Reported {
             addresses: chosen.addresses,
             signed,
@@ -127,7 +162,7 @@ impl Endpoint {
                 let told = news.addresses;
                 tracing::info!(
                     host = %host.meta.key,
-                    hostname = %spec.hostname,
+                    hostname,
                     source = caller.address.map(tracing::field::display),
                     protocol = provenance.protocol,
                     ipv4 = told.ipv4.shown().map(tracing::field::display),
@@ -146,7 +181,7 @@ impl Endpoint {
             Err(error) => {
                 tracing::warn!(
                     host = %host.meta.key,
-                    hostname = %spec.hostname,
+                    hostname,
                     source = caller.address.map(tracing::field::display),
                     protocol = provenance.protocol,
                     %error,

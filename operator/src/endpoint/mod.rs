@@ -12,8 +12,6 @@ mod handler;
 mod host_lock;
 mod limits;
 mod observe;
-// The accept loop is to call it.
-#[cfg_attr(not(test), allow(dead_code))]
 mod proxy_protocol;
 mod server;
 #[cfg(test)]

@@ -113,7 +113,14 @@ impl Observer {
         }
     }
 
-    /// Stores what a client reported for `host`, where it is news.
+    /// What becomes of a report that needs no write; `None`: it needs one.
+    ///
+    /// A write under way counts as a doubt, so this says nothing that it could make wrong.
+    pub(super) fn without_write(&self, host: &Host, reported: Reported<'_>) -> Option<Observed> {
+        news_of(self.decide(host, reported)).err()
+    }
+
+    /// Stores what a client reported for `host`, where it is still news when its turn comes.
     ///
     /// May be dropped at any time: a host whose patch was under way then stays in doubt.
     pub(super) async fn observe(
@@ -121,10 +128,6 @@ impl Observer {
         host: &Host,
         reported: Reported<'_>,
     ) -> Result<Observed, ObserveError> {
-        // A write under way counts as a doubt, so this says nothing that it could make wrong.
-        if let Err(observed) = news_of(self.decide(host, reported)) {
-            return Ok(observed);
-        }
         if !self.budgets.may_change(&host.meta.uid) {
             return Ok(Observed::TooOften);
         }

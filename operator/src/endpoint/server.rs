@@ -108,7 +108,10 @@ impl Server {
         // A connection that says nothing takes no buffers.
         let first = poll_fn(|context| stream.poll_read_ready(context));
         match place.unless_over(first).await {
-            Some(Ok(())) => Box::pin(self.talk(stream, peer, place)).await,
+            Some(Ok(())) => {
+                let talk = Box::pin(self.talk(stream, peer, place));
+                talk.await;
+            }
             Some(Err(_)) | None => {}
         }
     }
@@ -135,7 +138,8 @@ impl Server {
                 }
             }
         }
-        Box::pin(self.http(stream, client, place)).await;
+        let http = Box::pin(self.http(stream, client, place));
+        http.await;
     }
 
     async fn http(&self, stream: TcpStream, client: Client, place: Place) {

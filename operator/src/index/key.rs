@@ -97,7 +97,7 @@ impl UpdateKey {
 }
 
 /// One trailing line end is an editor's or `echo`'s, not the user's.
-fn without_line_end(token: &[u8]) -> &[u8] {
+pub(crate) fn without_line_end(token: &[u8]) -> &[u8] {
     let token = token.strip_suffix(b"\n").unwrap_or(token);
     token.strip_suffix(b"\r").unwrap_or(token)
 }

@@ -23,7 +23,7 @@ pub enum Outcome {
     TooManyNames,
     /// A declared address is malformed, or its kind is not published, or one would be needed.
     BadAddress,
-    /// A parameter is not UTF-8.
+    /// A parameter is not UTF-8, or a body is not what the dialect has.
     NotText,
     /// Something is asked for that is not to be had.
     NotSupported,

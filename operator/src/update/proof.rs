@@ -10,6 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use subtle::ConstantTimeEq as _;
 
+use crate::index::key::without_line_end;
 use crate::name::Fqdn;
 
 /// How far the clocks of a client with a key and of the endpoint may differ, in seconds.
@@ -173,8 +174,7 @@ pub struct Sha1Secret(Box<[u8]>);
 impl Sha1Secret {
     /// From the Secret's data; one trailing line end is an editor's. `None`: empty.
     pub fn new(data: &[u8]) -> Option<Self> {
-        let secret = data.strip_suffix(b"\n").unwrap_or(data);
-        let secret = secret.strip_suffix(b"\r").unwrap_or(secret);
+        let secret = without_line_end(data);
         (!secret.is_empty()).then(|| Self(secret.into()))
     }
 }

@@ -25,11 +25,8 @@ use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use super::address::Declared;
-use super::{
-    Asked, CheckIn, Input, Names, ParseError, Proof, Reply, Report, canonical, client_name, dyndns2,
-};
+use super::{Asked, CheckIn, Input, Names, ParseError, Proof, Report, canonical, client_name};
 use crate::name::{Fqdn, NameError};
-use crate::update::outcome::Outcome;
 use crate::update::proof::SignedMessage;
 
 /// The times that have ten digits, in seconds since 1970.
@@ -79,12 +76,6 @@ pub fn parse(input: &Input<'_>) -> CheckIn {
         report,
         client: client_name(input.user_agent, None),
     }
-}
-
-/// The answer of dyndns2, whose success is exactly status 200 too. The client does not read the
-/// words; people do.
-pub fn render(outcomes: &[Outcome]) -> Reply {
-    dyndns2::render(outcomes)
 }
 
 /// Takes a body apart. Where only name or addresses are wrong, it is still a message that can be
@@ -166,7 +157,6 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::update::outcome::Echo;
     use crate::update::proof::PublicKey;
 
     /// The public key in the project's README.
@@ -230,21 +220,6 @@ mod tests {
         let check_in = parse(&Input::default());
         assert_eq!(check_in.proof, Proof::Missing);
         assert_eq!(check_in.report, Err(ParseError::NotText));
-    }
-
-    #[test]
-    fn only_success_is_status_200_and_no_401_tells_why() {
-        fn check(outcome: Outcome, status: u16, body: &str) {
-            let body = body.to_owned();
-            assert_eq!(render(&[outcome]), Reply { status, body });
-        }
-        let echo = || Echo::of(Some("203.0.113.7"), None);
-        check(Outcome::Good(echo()), 200, "good 203.0.113.7");
-        check(Outcome::NoChange(echo()), 200, "nochg 203.0.113.7");
-        check(Outcome::NoCredentials, 401, "badauth");
-        check(Outcome::BadAuth, 401, "badauth");
-        check(Outcome::Replayed, 401, "badauth");
-        check(Outcome::Unavailable, 503, "911");
     }
 
     fn body(host: &str, ipv4: &str, ipv6: &str) -> Value {

@@ -118,12 +118,14 @@ impl Dialect {
     /// each name in request order.
     pub fn render(self, input: &Input<'_>, outcomes: &[Outcome]) -> Reply {
         match self {
-            Self::Dyndns2 | Self::Sha1Script | Self::Signed => dyndns2::render(outcomes),
+            // The client of the envelope takes status 200 for success and reads no body; people do.
+            Self::Dyndns2 | Self::Sha1Script | Self::Envelope | Self::Signed => {
+                dyndns2::render(outcomes)
+            }
             Self::DuckDns => duckdns::render(duckdns::is_verbose(input), outcomes),
             Self::Dynv6 => dynv6::render(outcomes),
             Self::Afraid => afraid::render(outcomes),
             Self::Sftdyn => sftdyn::render(outcomes),
-            Self::Envelope => envelope::render(outcomes),
         }
     }
 }
@@ -239,8 +241,8 @@ pub enum Clear {
 /// Why a request cannot be understood, whoever sent it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ParseError {
-    /// A parameter is not UTF-8.
-    #[error("a parameter is not UTF-8")]
+    /// A parameter is not UTF-8, or a body is not what the dialect has.
+    #[error("not in the form of the dialect")]
     NotText,
     /// More names than are taken.
     #[error("too many names")]
