@@ -39,7 +39,7 @@ enum Phase {
     Ended,
 }
 
-/// A phase and the time, in ms from the start, from which the connection has been about this
+/// A phase and the time, in µs from the start, from which the connection has been about this
 /// request; one word, so that a phase is only ever left from a state that was looked at.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct State(u64);
@@ -103,7 +103,7 @@ impl Connection {
     }
 
     fn now(&self) -> u64 {
-        millis(self.start.elapsed())
+        micros(self.start.elapsed())
     }
 
     /// Octets have come from the client.
@@ -272,7 +272,7 @@ impl Connections {
             self.metrics.count_closed_connection("displaced");
         }
         let connection = Arc::new(Connection {
-            state: AtomicU64::new(State::new(Phase::Head, millis(self.start.elapsed())).0),
+            state: AtomicU64::new(State::new(Phase::Head, micros(self.start.elapsed())).0),
             source,
             start: self.start,
             task: AtomicWaker::new(),
@@ -299,7 +299,7 @@ impl Connections {
 
     /// Ends connections whose client has taken too long. To be called every [`Self::sweep_every`].
     pub(super) fn sweep(&self) {
-        let now = millis(self.start.elapsed());
+        let now = micros(self.start.elapsed());
         let (head, idle) = (self.limits.header_timeout, self.limits.idle_timeout);
         let mut table = self.table();
         for (state, connection) in waiting(table.all()) {
@@ -310,7 +310,7 @@ impl Connections {
                 Phase::Body | Phase::HeldBack | Phase::Busy | Phase::Ended => continue,
             };
             let waited = now.saturating_sub(state.since());
-            if waited > millis(limit) && table.displace(state, &connection) {
+            if waited > micros(limit) && table.displace(state, &connection) {
                 self.metrics.count_closed_connection(reason);
             }
         }
@@ -414,6 +414,6 @@ fn waiting<'a>(
     seen.filter(|(state, _)| state.is_waiting()).collect()
 }
 
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

@@ -12,7 +12,7 @@ mod handler;
 mod host_lock;
 mod limits;
 mod observe;
-mod proxy_protocol;
+pub mod proxy_protocol;
 mod server;
 #[cfg(test)]
 mod tests;

@@ -105,14 +105,18 @@ impl Server {
     async fn connection(self: Arc<Self>, stream: TcpStream, peer: IpAddr, place: Place) {
         // An answer is one small segment: nothing is gained by waiting for more.
         let _ = stream.set_nodelay(true);
-        // A connection that says nothing takes no buffers.
-        let first = poll_fn(|context| stream.poll_read_ready(context));
+        // A connection that says nothing takes no buffers. tokio takes every new one for readable, so
+        // that has to be tried.
+        let first = poll_fn(|context| {
+            let mut octet = [0];
+            stream.poll_peek(context, &mut ReadBuf::new(&mut octet))
+        });
         match place.unless_over(first).await {
-            Some(Ok(())) => {
+            Some(Ok(1)) => {
                 let talk = Box::pin(self.talk(stream, peer, place));
                 talk.await;
             }
-            Some(Err(_)) | None => {}
+            Some(Ok(_) | Err(_)) | None => {}
         }
     }
 
@@ -144,7 +148,7 @@ impl Server {
 
     async fn http(&self, stream: TcpStream, client: Client, place: Place) {
         let connection = place.connection();
-        let stream = Observed {
+        let stream = Watched {
             stream,
             connection: connection.clone(),
         };
@@ -193,13 +197,13 @@ impl Server {
     }
 }
 
-/// Tells the connection's place of what comes and of what is awaited.
-struct Observed {
+/// Tells of what comes from the client, and of what is awaited.
+struct Watched {
     stream: TcpStream,
     connection: Arc<Connection>,
 }
 
-impl AsyncRead for Observed {
+impl AsyncRead for Watched {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -216,7 +220,7 @@ impl AsyncRead for Observed {
     }
 }
 
-impl AsyncWrite for Observed {
+impl AsyncWrite for Watched {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

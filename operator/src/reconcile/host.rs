@@ -225,6 +225,10 @@ impl Controller {
             return Next::After(wait);
         }
         if let Err(problem) = self.clean_up(host, zone.as_deref()).await {
+            // The zone's lane may be paused by this, and only a probe ends that.
+            if let Some(zone) = &zone {
+                self.look_at_zone(&zone.meta.key);
+            }
             let next = self.progress.failed(host, inputs, &problem);
             let may_leave_records = self.may_have_records(host);
             let waits = may_leave_records && !self.progress.is_blocked_too_long(&host.meta);

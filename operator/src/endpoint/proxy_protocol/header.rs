@@ -9,7 +9,7 @@ use std::str::FromStr;
 const MAX_V1: usize = 107;
 
 /// The longest header of either version.
-pub(super) const MAX_HEADER: usize = V2_PREFIX + MAX_V2_REST;
+pub const MAX_HEADER: usize = V2_PREFIX + MAX_V2_REST;
 
 /// What version 2 has before its addresses.
 const V2_PREFIX: usize = 16;
@@ -33,7 +33,7 @@ const V2_MAX_TRANSPORT: u8 = 2;
 
 /// What the first octets of a connection are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Parsed {
+pub enum Parsed {
     /// The beginning of a header: every octet belongs to it, and more are to come.
     Incomplete,
     Header {
@@ -47,7 +47,7 @@ pub(super) enum Parsed {
 }
 
 /// Reads a header at the beginning of `octets`; what follows it is not looked at.
-pub(super) fn parse(octets: &[u8]) -> Parsed {
+pub fn parse(octets: &[u8]) -> Parsed {
     let begins = |with: &[u8]| octets.iter().zip(with).all(|(a, b)| a == b);
     if begins(V2_SIGNATURE) {
         parse_v2(octets)

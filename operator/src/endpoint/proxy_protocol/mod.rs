@@ -4,7 +4,8 @@
 //! Only a trusted proxy's connection may be read for it, and must begin with it then: where both
 //! are taken from the same peer, its clients can write the header themselves.
 
-mod header;
+// Public for the fuzz targets alone.
+pub mod header;
 
 use std::io;
 use std::net::SocketAddr;

@@ -22,6 +22,8 @@ pub(super) enum Next {
     Say(u16),
     /// It is stored; the answer never comes.
     StoreAndHang,
+    /// It is stored when [`ApiServer::go_on`] is called.
+    StoreWhenTold,
     /// Another client stores this IPv4 address just before.
     Overtake(&'static str),
 }
@@ -37,6 +39,7 @@ struct ServerState {
     script: Mutex<VecDeque<Next>>,
     patches: Mutex<Vec<(String, Value)>>,
     patched: Notify,
+    told: Notify,
 }
 
 impl ApiServer {
@@ -87,6 +90,11 @@ impl ApiServer {
         store(&self.state, name, patch).0.as_u16()
     }
 
+    /// Has one patch that waits be stored.
+    pub(super) fn go_on(&self) {
+        self.state.told.notify_one();
+    }
+
     /// Waits until a patch has come.
     pub(super) async fn patched(&self) {
         self.state.patched.notified().await;
@@ -129,6 +137,10 @@ async fn handle(
         Some(Next::StoreAndHang) => {
             store(&state, name, &patch);
             std::future::pending().await
+        }
+        Some(Next::StoreWhenTold) => {
+            state.told.notified().await;
+            store(&state, name, &patch)
         }
         Some(Next::Overtake(address)) => {
             let now = jiff::Timestamp::now().to_string();

@@ -2,6 +2,8 @@
 
 mod answers;
 mod api_server;
+mod budgets;
+mod connections;
 mod storing;
 
 use std::net::SocketAddr;
@@ -16,7 +18,7 @@ use k8s_openapi::api::core::v1::Secret;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use super::{Endpoint, serve};
@@ -38,7 +40,10 @@ const LIMIT: Duration = Duration::from_secs(10);
 struct Fixture {
     api_server: ApiServer,
     index: Arc<Index>,
+    metrics: Arc<Metrics>,
     address: SocketAddr,
+    /// Has the endpoint end when it is dropped.
+    stop: oneshot::Sender<()>,
     _tasks: JoinSet<()>,
 }
 
@@ -70,21 +75,26 @@ impl Fixture {
         }))
         .unwrap();
         index.apply_zone(Zone::from_object(&zone).unwrap());
+        let metrics = Arc::new(Metrics::default());
         let endpoint = Endpoint::new(
             index.clone(),
             Arc::new(freshness),
             api_server.client(),
-            Arc::new(Metrics::default()),
+            metrics.clone(),
             Arc::default(),
             options,
         );
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        tasks.spawn(serve(listener, Arc::new(endpoint), std::future::pending()));
+        let (stop, stopped) = oneshot::channel::<()>();
+        let stopped = async { drop(stopped.await) };
+        tasks.spawn(serve(listener, Arc::new(endpoint), stopped));
         Self {
             api_server,
             index,
+            metrics,
             address,
+            stop,
             _tasks: tasks,
         }
     }

@@ -280,19 +280,18 @@ fn worst(outcomes: &[Outcome]) -> &Outcome {
 /// The client's name, from its `User-Agent`; `None` where it holds the update key (some clients let
 /// it be configured), which shall not get into status.
 fn client_name(user_agent: Option<&[u8]>, token: Option<&[u8]>) -> Option<String> {
-    let user_agent = user_agent?;
-    if let Some(token) = token
-        && !token.is_empty()
-        && user_agent.windows(token.len()).any(|part| part == token)
-    {
+    fn printable(octets: &[u8]) -> String {
+        let printable = octets.iter().filter(|octet| (b' '..=b'~').contains(octet));
+        printable.map(|octet| char::from(*octet)).collect()
+    }
+    let name = printable(user_agent?);
+    let token = printable(token.unwrap_or_default());
+    if !token.is_empty() && name.contains(&token) {
         return None;
     }
-    let printable = user_agent
-        .iter()
-        .filter(|octet| (b' '..=b'~').contains(octet))
-        .take(MAX_CLIENT);
-    let name: String = printable.map(|octet| char::from(*octet)).collect();
-    (!name.trim().is_empty()).then(|| name.trim().to_owned())
+    // All of it is ASCII.
+    let name = name[..name.len().min(MAX_CLIENT)].trim();
+    (!name.is_empty()).then(|| name.to_owned())
 }
 
 #[cfg(test)]
@@ -311,6 +310,8 @@ mod tests {
         check(b"\x1b[31mred\xff\xfe", Some("[31mred"));
         check(&[b'x'; 65], Some(&"x".repeat(64)));
         check(b"my router TheUpdateKey", None);
+        // What is left of it without the unprintable octets.
+        check(b"my router The\x01Update\xffKey", None);
         assert_eq!(client_name(None, None), None);
     }
 
