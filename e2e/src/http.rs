@@ -76,7 +76,11 @@ pub async fn get(
     exchange(server, request.as_bytes(), Duration::from_secs(15)).await
 }
 
-async fn read_response(stream: &mut TcpStream) -> Result<Response> {
+/// Reads one answer from a connection that a request was sent over.
+///
+/// # Errors
+/// Where the connection fails or ends too early, or the answer is not HTTP.
+pub async fn read_response(stream: &mut TcpStream) -> Result<Response> {
     const HEAD_END: &[u8] = b"\r\n\r\n";
     let mut octets = Vec::new();
     loop {

@@ -35,10 +35,31 @@ impl Operator {
     /// # Errors
     /// Where the build fails, or with the end of the log where it does not become ready.
     pub async fn start(kubeconfig: &Path, arguments: &[String]) -> Result<Self> {
+        Self::start_under(&[], kubeconfig, arguments).await
+    }
+
+    /// As [`Self::start`], by a program that replaces itself by the operator, such as
+    /// `taskset -c 0`.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_under(
+        prefix: &[&str],
+        kubeconfig: &Path,
+        arguments: &[String],
+    ) -> Result<Self> {
         let loopback = || Ok::<_, anyhow::Error>((Ipv4Addr::LOCALHOST, free_port()?).into());
         let update_address: SocketAddr = loopback()?;
         let admin_address: SocketAddr = loopback()?;
-        let mut command = Command::new(operator_binary().await?);
+        let binary = operator_binary().await?;
+        let mut command = match prefix {
+            [] => Command::new(binary),
+            [program, rest @ ..] => {
+                let mut command = Command::new(program);
+                command.args(rest).arg(binary);
+                command
+            }
+        };
         command
             .args(["run", "--kubeconfig"])
             .arg(kubeconfig)

@@ -10,13 +10,19 @@ use anyhow::{Context, Result, bail};
 use tokio::sync::OnceCell;
 
 /// The programs that are used, with the package that holds each.
-const PROGRAMS: [(&str, &str); 6] = [
+const PROGRAMS: [(&str, &str); 12] = [
     ("named", "bind9"),
     ("rndc", "bind9-utils"),
     ("nsupdate", "bind9-dnsutils"),
     ("dig", "bind9-dnsutils"),
     ("ddclient", "ddclient"),
     ("curl", "curl"),
+    ("inadyn", "inadyn"),
+    ("wget", "wget"),
+    ("busybox", "busybox"),
+    ("logger", "bsdutils"),
+    ("haproxy", "haproxy"),
+    ("openssl", "openssl"),
 ];
 
 /// The path of `program`; where any of the programs is missing, all are installed first (root on
@@ -42,9 +48,17 @@ fn install_missing() -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
+    install(&missing)
+}
+
+/// Installs Debian packages (root on Debian), which is said on stderr.
+///
+/// # Errors
+/// Names the packages where they cannot be installed.
+pub(crate) fn install(missing: &[&str]) -> Result<()> {
     let packages = missing.join(" ");
     if !rustix::process::geteuid().is_root() || find("apt-get").is_none() {
-        bail!("missing programs: install the packages {packages}");
+        bail!("something is missing: install the packages {packages}");
     }
     eprintln!("installing the Debian packages {packages}");
     apt_get(&["update"])?;
@@ -71,7 +85,7 @@ fn apt_get(arguments: &[&str]) -> Result<()> {
 }
 
 /// Looks in `PATH`, and where system programs live, which a plain user's `PATH` often lacks.
-fn find(program: &str) -> Option<PathBuf> {
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path)
         .chain(["/usr/sbin".into(), "/sbin".into()])

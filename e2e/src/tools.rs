@@ -135,12 +135,17 @@ fn build(binary: ControlPlaneBinary, path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// `$XDG_CACHE_HOME/dynhost/controlplane-<version>-<hash of go.mod and go.sum>`.
-fn cache_folder() -> Result<PathBuf> {
+/// `$XDG_CACHE_HOME/dynhost`: what is built or fetched once for all clones.
+pub(crate) fn cache_home() -> Result<PathBuf> {
     let home = match env::var_os("XDG_CACHE_HOME").filter(|folder| !folder.is_empty()) {
         Some(folder) => PathBuf::from(folder),
         None => Path::new(&env::var_os("HOME").context("HOME is not set")?).join(".cache"),
     };
+    Ok(home.join("dynhost"))
+}
+
+/// `controlplane-<version>-<hash of go.mod and go.sum>` in [`cache_home`].
+fn cache_folder() -> Result<PathBuf> {
     let digest = Sha256::new()
         .chain_update(GO_MOD)
         .chain_update(GO_SUM)
@@ -149,7 +154,7 @@ fn cache_folder() -> Result<PathBuf> {
     for octet in digest.iter().take(6) {
         write!(name, "{octet:02x}")?;
     }
-    Ok(home.join("dynhost").join(name))
+    Ok(cache_home()?.join(name))
 }
 
 /// The version of `k8s.io/kubernetes` in go.mod, such as `v1.36.3`.

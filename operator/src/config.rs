@@ -165,6 +165,11 @@ pub struct Limits {
         default_value_t = Self::DEFAULT.max_connections_per_source, value_parser = between(1, 1 << 20))]
     pub max_connections_per_source: usize,
 
+    /// Connections at a time that have sent a request, and so take the most memory. Beyond: as above, or 503.
+    #[arg(long, env = "DYNHOST_MAX_ACTIVE_CONNECTIONS", value_name = "NUMBER",
+        default_value_t = Self::DEFAULT.max_active_connections, value_parser = between(1, 1 << 20))]
+    pub max_active_connections: usize,
+
     /// Failing requests and address checks a second of one source, and ten times that at once. Beyond: 429.
     #[arg(long, env = "DYNHOST_SOURCE_RATE", value_name = "NUMBER",
         default_value_t = Self::DEFAULT.source_rate)]
@@ -187,8 +192,9 @@ impl Limits {
         max_body_bytes: 16 * 1024,
         header_timeout: Duration::from_secs(10),
         idle_timeout: Duration::from_secs(100),
-        max_connections: 512,
+        max_connections: 8192,
         max_connections_per_source: 128,
+        max_active_connections: 384,
         source_rate: const { NonZeroU32::new(20).unwrap() },
         host_change_rate: const { NonZeroU32::new(20).unwrap() },
         max_hosts: 20,
@@ -249,21 +255,15 @@ mod tests {
             let flag = argument.get_long().unwrap();
             let variable = format!("DYNHOST_{}", flag.replace('-', "_").to_uppercase());
             assert_eq!(argument.get_env(), Some(OsStr::new(&variable)), "{flag}");
-            let mut line = format!("| `--{flag}");
-            match argument
-                .get_num_args()
-                .is_some_and(|args| args.takes_values())
-            {
-                true => {
-                    let value = argument.get_value_names().unwrap();
-                    line += &format!(" {}` | `{variable}` | ", value[0].replace("..", "…"));
-                }
-                false => line += &format!("` | `{variable}` | off | "),
-            }
-            let defaults = argument.get_default_values();
-            if let [default] = defaults {
-                line += &format!("`{}` |", default.to_str().unwrap());
-            }
+            let line = if argument.get_action().takes_values() {
+                let value = argument.get_value_names().unwrap_or_default()[0].replace("..", "…");
+                let default = argument.get_default_values().first();
+                let default = default.map(|default| format!("`{}` |", default.display()));
+                let default = default.unwrap_or_default();
+                format!("| `--{flag} {value}` | `{variable}` | {default}")
+            } else {
+                format!("| `--{flag}` | `{variable}` | off |")
+            };
             assert!(docs.contains(&line), "docs/running.md has no line {line}");
         }
     }

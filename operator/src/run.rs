@@ -11,6 +11,7 @@ use dynhost_crds::zone::DynamicZone;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::Api;
 use kube::config::{KubeConfigOptions, Kubeconfig};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch as state};
@@ -18,7 +19,7 @@ use tokio::task::JoinSet;
 use tracing_subscriber::EnvFilter;
 
 use crate::admin::{self, Admin};
-use crate::config::{LogFormat, RunOptions};
+use crate::config::{Limits, LogFormat, RunOptions};
 use crate::endpoint::{self, Endpoint};
 use crate::index::Index;
 use crate::index::host::Host;
@@ -33,6 +34,9 @@ use crate::watch::{Freshness, Told, watch};
 
 /// How long requests under way and status writes may take once the process is told to end.
 const GRACE: Duration = Duration::from_secs(10);
+
+/// Files beside the connections of clients: watches, requests to the API server, name servers.
+const OTHER_FILES: usize = 256;
 
 /// Runs the operator until SIGTERM or SIGINT, or until a part of it fails.
 pub fn run(options: RunOptions) -> anyhow::Result<()> {
@@ -83,33 +87,41 @@ async fn operate(options: RunOptions) -> anyhow::Result<()> {
     spawn_watches(&mut watches, &client, &index, &freshness);
 
     let mut tasks = JoinSet::new();
-    let (events, event_queue) = Events::new(metrics.clone());
-    tasks.spawn(events::send(client.clone(), event_queue));
-    let (outcomes_sender, outcomes) = mpsc::unbounded_channel();
-    let status = StatusWriter {
-        client: client.clone(),
-        index: index.clone(),
-        events: events.clone(),
-        metrics: metrics.clone(),
-        endpoint_patches: endpoint_patches.clone(),
-    };
-    tasks.spawn(status.run(outcomes));
-    let controller = Controller::new(
-        client.clone(),
-        index.clone(),
-        metrics.clone(),
-        events,
-        outcomes_sender,
-    );
-    let (fresh, end) = (freshness.clone(), when_stopped());
-    tasks.spawn(async move { controller.run(&fresh, affected, end).await });
+    if options.no_controller {
+        tracing::info!("serving updates only: another instance has to write DNS");
+        // What nobody takes does not queue.
+        drop(affected);
+    } else {
+        let (events, event_queue) = Events::new(metrics.clone());
+        tasks.spawn(events::send(client.clone(), event_queue));
+        let (outcomes_sender, outcomes) = mpsc::unbounded_channel();
+        let status = StatusWriter {
+            client: client.clone(),
+            index: index.clone(),
+            events: events.clone(),
+            metrics: metrics.clone(),
+            endpoint_patches: endpoint_patches.clone(),
+        };
+        tasks.spawn(status.run(outcomes));
+        let controller = Controller::new(
+            client.clone(),
+            index.clone(),
+            metrics.clone(),
+            events,
+            outcomes_sender,
+        );
+        let (fresh, end) = (freshness.clone(), when_stopped());
+        tasks.spawn(async move { controller.run(&fresh, affected, end).await });
+    }
+    let mut endpoint_options = options.endpoint;
+    fit_into_file_limit(&mut endpoint_options.limits)?;
     let endpoint = Endpoint::new(
         index.clone(),
         freshness.clone(),
         client,
         metrics.clone(),
         endpoint_patches,
-        options.endpoint,
+        endpoint_options,
     );
     tasks.spawn(endpoint::serve(clients, Arc::new(endpoint), when_stopped()));
     let admin = admin::router(Admin {
@@ -132,6 +144,28 @@ async fn operate(options: RunOptions) -> anyhow::Result<()> {
     let rest = async { while tasks.join_next().await.is_some() {} };
     if tokio::time::timeout(GRACE, rest).await.is_err() {
         tracing::warn!("not everything was finished in time");
+    }
+    Ok(())
+}
+
+/// Takes as many files as the process may have, and no more connections than there are files for.
+fn fit_into_file_limit(limits: &mut Limits) -> anyhow::Result<()> {
+    let files = getrlimit(Resource::Nofile).maximum;
+    let limit = Rlimit {
+        current: files,
+        maximum: files,
+    };
+    setrlimit(Resource::Nofile, limit).context("raising the limit of open files")?;
+    let files = files.map_or(usize::MAX, |files| {
+        usize::try_from(files).unwrap_or(usize::MAX)
+    });
+    let most = files.saturating_sub(OTHER_FILES).max(1);
+    if limits.max_connections > most {
+        tracing::warn!(
+            "{files} open files are allowed: --max-connections is {most} instead of {}",
+            limits.max_connections
+        );
+        limits.max_connections = most;
     }
     Ok(())
 }

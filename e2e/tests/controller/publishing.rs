@@ -22,8 +22,14 @@ async fn an_update_becomes_status_and_then_a_dns_answer() -> Result<()> {
     );
     // `good` says that it is stored, so there is nothing to wait for.
     let observed = host.get().await?.status.unwrap().observed.unwrap();
-    assert_eq!(observed.ipv4.unwrap().address.unwrap().to_string(), "198.51.100.7");
-    assert_eq!(observed.ipv6.unwrap().address.unwrap().to_string(), "2001:db8::7");
+    assert_eq!(
+        observed.ipv4.unwrap().address.unwrap().to_string(),
+        "198.51.100.7"
+    );
+    assert_eq!(
+        observed.ipv6.unwrap().address.unwrap().to_string(),
+        "2001:db8::7"
+    );
     host.await_a(&["198.51.100.7"]).await?;
     stack
         .await_dns(&host.hostname, RecordType::AAAA, &["2001:db8::7"])

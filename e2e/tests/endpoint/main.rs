@@ -4,8 +4,22 @@
 
 mod answers;
 mod api_server_trouble;
+mod caller;
 mod clients;
+mod dialects;
 mod guarded_patch;
+mod haproxy;
+mod legacy_status;
+mod limits;
+mod policies;
+mod proxies;
+mod replays;
+mod replica;
+mod reports;
+mod signed;
+mod signing;
+mod signing_script;
+mod stored;
 
 use dynhost_crds::host::DynamicHost;
 use dynhost_e2e::{Response, Stack, http};

@@ -64,6 +64,16 @@ async fn every_other_field_of_a_host_is_bounded() {
         ("spec.families", json!(["IPv6", "IPv4"])),
         ("spec.auth", json!({})),
         ("spec.auth.secretName", "a".repeat(253).into()),
+        ("spec.auth.tokenInURL", "Allow".into()),
+        ("spec.auth.tokenInURL", "Deny".into()),
+        ("spec.auth.allowClear", true.into()),
+        ("spec.auth.publicKeys", json!([])),
+        ("spec.auth.publicKeys", public_keys(8)),
+        ("spec.auth.sha1Script.user", "a".into()),
+        ("spec.auth.sha1Script.user", "ü".repeat(64).into()),
+        ("spec.address.from", "Any".into()),
+        ("spec.address.from", "Request".into()),
+        ("spec.address.from", "Connection".into()),
         ("spec.address.allowPrivate", true.into()),
         ("spec.deletionPolicy", "Retain".into()),
         ("spec.suspend", true.into()),
@@ -99,6 +109,51 @@ async fn every_other_field_of_a_host_is_bounded() {
         ("spec.auth.secretName", "other/key".into(), "should match"),
         ("spec.auth.secretName", "a".repeat(254).into(), "Too long"),
         (
+            "spec.auth.tokenInURL",
+            "allow".into(),
+            "supported values: \"Allow\", \"Deny\"",
+        ),
+        (
+            "spec.auth.tokenInUrl",
+            "Deny".into(),
+            "unknown field \"spec.auth.tokenInUrl\"",
+        ),
+        (
+            "spec.auth.allowClear",
+            "yes".into(),
+            "must be of type boolean",
+        ),
+        (
+            "spec.auth.publicKeys",
+            public_keys(9),
+            "must have at most 8 items",
+        ),
+        (
+            "spec.auth.publicKeys",
+            json!([PUBLIC_KEY, PUBLIC_KEY]),
+            "Duplicate value",
+        ),
+        (
+            "spec.auth.sha1Script",
+            json!({}),
+            "spec.auth.sha1Script.user: Required value",
+        ),
+        (
+            "spec.auth.sha1Script.user",
+            "".into(),
+            "at least 1 chars long",
+        ),
+        (
+            "spec.auth.sha1Script.user",
+            "a".repeat(65).into(),
+            "Too long",
+        ),
+        (
+            "spec.address.from",
+            "Client".into(),
+            "supported values: \"Any\", \"Request\", \"Connection\"",
+        ),
+        (
             "spec.deletionPolicy",
             "Orphan".into(),
             "supported values: \"Delete\", \"Retain\"",
@@ -115,6 +170,112 @@ async fn every_other_field_of_a_host_is_bounded() {
 }
 
 #[tokio::test]
+async fn a_public_key_is_the_base64_of_32_octets() {
+    let schema = Schema::of_hosts().await;
+    let field = "spec.auth.publicKeys";
+    for valid in [
+        PUBLIC_KEY.to_owned(),
+        format!("{}8=", "+/".repeat(21)),
+        format!("{}A=", "0".repeat(42)),
+    ] {
+        schema.accepts(field, json!([valid])).await;
+    }
+    let malformed = "spec.auth.publicKeys[0] in body should match";
+    for invalid in [
+        // Without padding, with two octets of it, and with something behind it.
+        format!("{}A", "0".repeat(43)),
+        format!("{}==", "0".repeat(42)),
+        format!("{PUBLIC_KEY}\n"),
+        // Bits of a 33rd octet.
+        format!("{}B=", "0".repeat(42)),
+        // The URL's alphabet, and not the alphabet at all.
+        format!("{}8=", "-_".repeat(21)),
+        format!("{}8=", " *".repeat(21)),
+    ] {
+        let expected = match invalid.len() {
+            44 => malformed,
+            _ => "spec.auth.publicKeys[0]",
+        };
+        schema.refuses(field, json!([invalid]), expected).await;
+    }
+    let der = format!("MCowBQYDK2VwAyEA{PUBLIC_KEY}");
+    schema
+        .refuses(field, json!([der]), "Too long: may not be more than 44")
+        .await;
+    let pem = format!("-----BEGIN PUBLIC KEY-----\n{der}\n-----END PUBLIC KEY-----");
+    schema.refuses(field, json!([pem]), "Too long").await;
+    schema
+        .refuses(field, json!([""]), "at least 44 chars long")
+        .await;
+}
+
+#[tokio::test]
+async fn allowed_sources_are_ranges_or_addresses() {
+    let schema = Schema::of_hosts().await;
+    let field = "spec.address.allowedSources";
+    for valid in [
+        json!([]),
+        json!(["198.51.100.0/24"]),
+        json!(["198.51.100.7", "2001:db8::7"]),
+        json!(["0.0.0.0/0", "::/0"]),
+        json!(["::"]),
+        json!(["2001:db8::/32", "2001:DB8:0:0::/33"]),
+        // Host bits are taken for zeros.
+        json!(["198.51.100.7/24", "2001:db8::7/64"]),
+        sources(64),
+    ] {
+        schema.accepts(field, valid).await;
+    }
+    let not_sources = "allowedSources are CIDRs or IP addresses";
+    for invalid in [
+        "198.51.100.0/33",
+        "198.51.100.0/",
+        "198.51.100.0/24 ",
+        "198.51.100/24",
+        "198.051.100.0/24",
+        "198.51.100.0/255.255.255.0",
+        "198.51.100.1-198.51.100.9",
+        "2001:db8::/129",
+        "[2001:db8::7]",
+        "2001:db8::7%eth0",
+        "fe80::7%eth0/64",
+        // Such a caller has an IPv4 address, and so must the range.
+        "::ffff:198.51.100.0/120",
+        "::ffff:198.51.100.7",
+        "router.example.org",
+        "*/",
+    ] {
+        schema.refuses(field, json!([invalid]), not_sources).await;
+    }
+    let one_is_wrong = json!(["198.51.100.0/24", "198.51.100.256"]);
+    schema.refuses(field, one_is_wrong, not_sources).await;
+    for (invalid, why) in [
+        (json!([""]), "at least 2 chars long"),
+        (json!(["x".repeat(50)]), "Too long"),
+        (sources(65), "must have at most 64 items"),
+        (json!(["::1", "::1"]), "Duplicate value"),
+        (json!("198.51.100.0/24"), "must be of type array"),
+    ] {
+        schema.refuses(field, invalid, why).await;
+    }
+}
+
+/// RFC 8032 section 7.1, TEST 1.
+const PUBLIC_KEY: &str = "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
+
+/// So many different ones.
+fn public_keys(number: usize) -> Value {
+    let keys = (0..number).map(|n| format!("{n}{}=", &PUBLIC_KEY[1..43]));
+    keys.collect()
+}
+
+/// So many different ones, as long as they can be.
+fn sources(number: usize) -> Value {
+    let range = |n| format!("2001:0db8:ffff:ffff:ffff:ffff:ffff:{n:04x}/128");
+    (0..number).map(range).collect()
+}
+
+#[tokio::test]
 async fn a_host_has_defaults() {
     let schema = Schema::of_hosts().await;
     let minimal = schema.with("spec.ttl", Value::Null);
@@ -123,8 +284,8 @@ async fn a_host_has_defaults() {
         "hostname": "home.dyn.example.org",
         "zoneRef": {"name": "dyn"},
         "families": ["IPv4", "IPv6"],
-        "auth": {},
-        "address": {"allowPrivate": false},
+        "auth": {"tokenInURL": "Allow", "allowClear": false},
+        "address": {"from": "Any", "allowPrivate": false},
         "deletionPolicy": "Delete",
         "suspend": false,
     });
@@ -155,7 +316,13 @@ async fn hostname_and_zone_of_a_host_never_change_and_the_rest_may() {
         (json!({"ttl": 30}), None),
         (json!({"families": ["IPv6"]}), None),
         (json!({"auth": {"secretName": "other"}}), None),
+        (json!({"auth": {"tokenInURL": "Deny"}}), None),
+        (json!({"auth": {"publicKeys": [PUBLIC_KEY]}}), None),
+        (json!({"auth": {"publicKeys": null}}), None),
+        (json!({"auth": {"sha1Script": {"user": "alice"}}}), None),
         (json!({"address": {"allowPrivate": true}}), None),
+        (json!({"address": {"from": "Request"}}), None),
+        (json!({"address": {"allowedSources": ["::/0"]}}), None),
         (json!({"deletionPolicy": "Retain"}), None),
         (json!({"suspend": true}), None),
     ] {
@@ -170,8 +337,18 @@ async fn a_host_with_everything_at_its_bound_is_accepted() {
         "zoneRef": {"name": "a".repeat(253), "namespace": "a".repeat(63)},
         "ttl": 86400,
         "families": ["IPv4", "IPv6"],
-        "auth": {"secretName": "a".repeat(253)},
-        "address": {"allowPrivate": true},
+        "auth": {
+            "secretName": "a".repeat(253),
+            "tokenInURL": "Deny",
+            "allowClear": true,
+            "publicKeys": public_keys(8),
+            "sha1Script": {"user": "a".repeat(64)},
+        },
+        "address": {
+            "from": "Connection",
+            "allowedSources": sources(64),
+            "allowPrivate": true,
+        },
         "deletionPolicy": "Retain",
         "suspend": true,
     }))
@@ -206,6 +383,13 @@ async fn a_host_with_everything_at_its_bound_is_accepted() {
         "observed": {
             "ipv4": observation("255.255.255.255"),
             "ipv6": observation("ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255"),
+            "ipv6Prefix": {
+                "prefix": "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff/128",
+                "changedAt": time,
+                "protocol": "p".repeat(32),
+                "client": "~".repeat(64),
+            },
+            "signedAt": time,
         },
         "published": {"rrsets": vec![rrset; 8], "marker": "m".repeat(255), "at": time},
         "conditions": (0..16).map(condition).collect::<Vec<_>>(),

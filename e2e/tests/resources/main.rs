@@ -8,10 +8,15 @@
 
 mod access;
 mod canary;
+mod canary_dialects;
+mod canary_keys;
+mod canary_requests;
 mod commands;
 mod consent;
 mod fixture;
+mod hidden_names;
 mod host_schema;
+mod leak;
 mod schema;
 mod update_keys;
 mod zone_schema;

@@ -15,7 +15,7 @@ use super::answer::Answer;
 use super::check_in::Caller;
 use super::{Endpoint, checkip, whoami};
 use crate::update::client_address::{Connection, Origin};
-use crate::update::protocol::route::Route;
+use crate::update::protocol::route::{Route, with_one_slash};
 use crate::update::protocol::{Dialect, Input, Proof, deciding};
 
 /// A request is answered within this time: inadyn waits 10 s.
@@ -61,7 +61,7 @@ impl Endpoint {
         deadline: Instant,
     ) -> Answer {
         let content = Content::of(&head.headers);
-        let path = head.uri.path();
+        let path = with_one_slash(head.uri.path());
         let query = head.uri.query().unwrap_or_default().as_bytes();
         let form = if content == Content::Form { body } else { b"" };
         let route = Route::of(path, query, form, content == Content::Json);

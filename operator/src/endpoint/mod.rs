@@ -6,7 +6,6 @@
 mod answer;
 mod check_in;
 mod checkip;
-mod connections;
 mod doubt;
 mod handler;
 mod host_lock;

@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use dynhost_crds::host::AddressFrom;
+
 use super::outcome::Outcome;
 use super::proof::{Sha1Proof, Sha1Secret, SignedMessage};
 use super::protocol::credentials::Place;
@@ -58,6 +60,9 @@ impl Authenticated {
     }
 
     /// From all hosts of the message's name; `now` in seconds since 1970 (UTC).
+    ///
+    /// A host that publishes the address of connections only takes none: nobody signed that
+    /// address, and who sends a copy of the message would have his own published.
     pub fn by_signature(
         hosts: Vec<Arc<Host>>,
         message: &SignedMessage,
@@ -70,7 +75,8 @@ impl Authenticated {
         let mut verifications = 0..MAX_VERIFICATIONS;
         let is_signed = |spec: &HostSpec| {
             let mut keys = spec.public_keys.iter();
-            keys.any(|key| verifications.next().is_some() && message.is_signed_by(key))
+            spec.address_from != AddressFrom::Connection
+                && keys.any(|key| verifications.next().is_some() && message.is_signed_by(key))
         };
         Self::new(hosts, caller, is_signed)
     }
@@ -219,6 +225,9 @@ fn name_of(host: &Host) -> Option<&Fqdn> {
 
 #[cfg(test)]
 mod tests {
+    use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
     use serde_json::json;
 
     use super::*;
@@ -276,6 +285,27 @@ mod tests {
         check(sources(), Place::Header, Some("2001:db8::7"), true);
         check(sources(), Place::Header, Some("203.0.113.7"), false);
         check(sources(), Place::Header, None, false);
+    }
+
+    #[test]
+    fn a_signature_counts_where_the_signed_address_does() {
+        fn check(address: serde_json::Value, expected: bool) {
+            let pair = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap();
+            let key = STANDARD.encode(pair.public_key());
+            let host = fixture::host(json!({"auth": {"publicKeys": [key]}, "address": address}));
+            let message = SignedMessage {
+                name: Fqdn::parse("home.dyn.example.org").unwrap(),
+                text: b"text".to_vec(),
+                signature: pair.sign(b"text").as_ref().try_into().unwrap(),
+                at: 0,
+            };
+            let found = Authenticated::by_signature(vec![Arc::new(host)], &message, None, 0);
+            assert_eq!(found.is_ok(), expected, "{address}");
+        }
+        check(json!({}), true);
+        check(json!({"from": "Any"}), true);
+        check(json!({"from": "Request"}), true);
+        check(json!({"from": "Connection"}), false);
     }
 
     #[test]

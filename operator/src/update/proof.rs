@@ -10,6 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use subtle::ConstantTimeEq as _;
 
+use super::protocol::printable;
 use crate::index::key::without_line_end;
 use crate::name::Fqdn;
 
@@ -167,6 +168,9 @@ fn is_within(at: i64, now: i64, max_age: i64, max_lead: i64) -> bool {
     (oldest..=newest).contains(&at)
 }
 
+/// As much of a secret as shall not be seen, in octets.
+const MIN_PART: usize = 4;
+
 /// What the script of 2012 and its server share. It is needed in the clear.
 #[derive(Clone)]
 pub struct Sha1Secret(Box<[u8]>);
@@ -176,6 +180,14 @@ impl Sha1Secret {
     pub fn new(data: &[u8]) -> Option<Self> {
         let secret = without_line_end(data);
         (!secret.is_empty()).then(|| Self(secret.into()))
+    }
+
+    /// Whether a client's name (see [`CheckIn`](super::protocol::CheckIn)) holds it, or ends within
+    /// it, as names are cut off.
+    pub fn is_in(&self, client: &str) -> bool {
+        let secret = printable(&self.0);
+        let is_cut = || (MIN_PART..secret.len()).any(|end| client.ends_with(&secret[..end]));
+        !secret.is_empty() && (client.contains(&secret) || is_cut())
     }
 }
 
@@ -353,6 +365,26 @@ mod tests {
         check(b"Secretkey1", Some(false));
         check(b"\n", None);
         check(b"", None);
+    }
+
+    #[test]
+    fn a_secret_is_seen_in_a_clients_name() {
+        fn check(secret: &str, client: &str, expected: bool) {
+            let secret = Sha1Secret::new(secret.as_bytes()).unwrap();
+            assert_eq!(secret.is_in(client), expected, "{client}");
+        }
+        check("secretkey1", "script secretkey1 (Linux)", true);
+        check("secretkey1", "secretkey1", true);
+        check("secretkey1", "a name cut off in secretk", true);
+        check("secretkey1", "a name cut off in secr", true);
+        check("secretkey1", "secretkey2", false);
+        check("secretkey1", "no sec", false);
+        check("secretkey1", "", false);
+        // A name has printable ASCII only.
+        check("schl\u{fc}ssel", "my schlssel", true);
+        check("\u{fc}", "curl/7.88.1", false);
+        check("abc", "abcd", true);
+        check("abc", "ab", false);
     }
 
     #[test]

@@ -7,14 +7,21 @@
 // The tables are what it is for.
 #![allow(clippy::print_stdout)]
 
+mod endpoint;
 mod floor;
+mod load;
 mod machine;
+mod memory;
 mod product;
+mod request;
 mod timing;
 
-use anyhow::{Context as _, Result, ensure};
-use clap::Parser;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use clap::{Parser, Subcommand};
 use dynhost_e2e::stack::{Stack, StackOptions, ZoneOptions};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use self::timing::Timing;
 
@@ -31,12 +38,50 @@ struct Options {
 
     /// Write the tables into this file too.
     #[arg(long, value_name = "FILE")]
-    write: Option<std::path::PathBuf>,
+    write: Option<PathBuf>,
+
+    #[command(subcommand)]
+    part: Option<Part>,
 }
 
-#[tokio::main]
-async fn main() -> Result<()> {
+#[derive(Subcommand)]
+enum Part {
+    /// Be the clients that this file describes: what the benchmark starts by itself.
+    #[command(hide = true)]
+    Load { file: PathBuf },
+}
+
+/// Connections of one client or server at a time, and some more.
+const FILES: u64 = 8192;
+
+fn main() -> Result<()> {
     let options = Options::parse();
+    match &options.part {
+        Some(Part::Load { file }) => load::act(file),
+        None => tokio::runtime::Runtime::new()?.block_on(measure(options)),
+    }
+}
+
+/// The children have what this process may have.
+fn raise_file_limit() -> Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_some_and(|current| current < FILES) {
+        let raised = Rlimit {
+            current: Some(FILES),
+            maximum: limit.maximum,
+        };
+        setrlimit(Resource::Nofile, raised)
+            .with_context(|| format!("{FILES} open files are needed (ulimit -Hn)"))?;
+    }
+    Ok(())
+}
+
+async fn measure(options: Options) -> Result<()> {
+    ensure!(
+        std::thread::available_parallelism()?.get() > 1,
+        "server and clients need a core each"
+    );
+    raise_file_limit()?;
     let stack = Stack::start(StackOptions::default()).await?;
     let zone = stack.create_zone(ZoneOptions::default()).await?;
     let host = zone.host("bench");
@@ -52,7 +97,9 @@ async fn main() -> Result<()> {
     let after = floor::measure(&stack, &zone, &host, options.updates).await?;
     stack.operator.start_again().await?;
     let created = product::create_hosts(&stack, &zone, options.hosts).await?;
-    let memory = product::memory(&stack).await?;
+    let memory = memory::peak(stack.operator.pid().await?)?;
+    let hosts = endpoint::create_hosts(&stack, &zone).await?;
+    stack.operator.terminate().await?;
 
     let patch = before.patch.and(after.patch);
     let update = before.update.and(after.update);
@@ -93,16 +140,25 @@ async fn main() -> Result<()> {
         memory
     );
     println!("{page}");
+    let clients = load::Clients::new()?;
+    let rates = endpoint::rates::measure(&stack, &clients, &hosts).await?;
+    println!("{}", rates.page);
+    let trouble = endpoint::trouble::measure(&stack, &clients, &hosts).await?;
+    println!("{}", trouble.page);
+    page += &rates.page;
+    page += &trouble.page;
     if let Some(file) = options.write {
         std::fs::write(&file, &page).with_context(|| format!("writing {}", file.display()))?;
     }
-    ensure!(
-        ratio(Timing::p50) <= 1.5,
-        "the median is over 1.5 times the floor"
-    );
-    ensure!(
-        created.ready.as_secs() < 30,
-        "the hosts took longer than 30 s to become Ready"
-    );
+    let mut missed = [rates.missed, trouble.missed].concat();
+    if ratio(Timing::p50) > 1.5 {
+        missed.push("the median update is over 1.5 times the floor".to_owned());
+    }
+    if created.ready.as_secs() >= 30 {
+        missed.push("the hosts took 30 s or more to become Ready".to_owned());
+    }
+    if !missed.is_empty() {
+        bail!("targets missed: {}", missed.join("; "));
+    }
     Ok(())
 }

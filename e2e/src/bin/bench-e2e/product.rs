@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use dynhost_crds::conditions::{ConditionStatus, ConditionType};
 use dynhost_crds::host::DynamicHost;
 use dynhost_e2e::stack::{Stack, Zone, condition};
@@ -101,16 +101,4 @@ pub(crate) async fn create_hosts(stack: &Stack, zone: &Zone, n: usize) -> Result
         exist,
         ready: start.elapsed(),
     })
-}
-
-/// The operator's peak of resident memory in MiB.
-pub(crate) async fn memory(stack: &Stack) -> Result<f64> {
-    let pid = stack.operator.pid().await?;
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let kib: f64 = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))
-        .and_then(|rest| rest.trim().strip_suffix(" kB")?.trim().parse().ok())
-        .context("no VmHWM")?;
-    Ok(kib / 1024.0)
 }

@@ -24,6 +24,10 @@ impl Timing {
         Self(all)
     }
 
+    pub(crate) fn count(&self) -> usize {
+        self.0.len()
+    }
+
     pub(crate) fn p50(&self) -> f64 {
         self.quantile(50)
     }
@@ -42,7 +46,7 @@ impl Timing {
 
     /// A row of the table.
     pub(crate) fn row(&self, what: &str) -> String {
-        let (n, p50, p99) = (self.0.len(), self.p50(), self.p99());
+        let (n, p50, p99) = (self.count(), self.p50(), self.p99());
         format!("| {what} | {n} | {p50:.2} ms | {p99:.2} ms |\n")
     }
 }

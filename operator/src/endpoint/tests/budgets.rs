@@ -36,7 +36,10 @@ impl Fixture {
             let basic = BASE64_STANDARD.encode(format!("x:{token}"));
             format!("Authorization: Basic {basic}\r\n")
         });
-        let head = format!("GET {target} HTTP/1.0\r\n{}\r\n", authorization.unwrap_or_default());
+        let head = format!(
+            "GET {target} HTTP/1.0\r\n{}\r\n",
+            authorization.unwrap_or_default()
+        );
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind(([127, 0, 0, source], 0).into()).unwrap();
         let mut stream = socket.connect(self.address).await.unwrap();
@@ -61,7 +64,10 @@ impl Fixture {
             let start = Instant::now();
             match self.ask(source, target, token).await.0 {
                 429 => {
-                    assert!(start.elapsed() >= Duration::from_secs(1), "it was not held back");
+                    assert!(
+                        start.elapsed() >= Duration::from_secs(1),
+                        "it was not held back"
+                    );
                     return n;
                 }
                 status => assert_eq!(status, before),
@@ -86,7 +92,10 @@ async fn a_source_with_wrong_keys_is_slowed_and_its_neighbours_are_not() {
     }
     assert_eq!(fixture.ask(3, UPDATE, wrong).await.0, 401);
     let page = fixture.metrics.render(0).unwrap();
-    assert!(page.contains("dynhost_limited_requests_total{limit=\"source\"} 1\n"), "{page}");
+    assert!(
+        page.contains("dynhost_limited_requests_total{limit=\"source\"} 1\n"),
+        "{page}"
+    );
 }
 
 #[tokio::test]
@@ -132,5 +141,8 @@ async fn a_host_that_changes_too_often_is_told_to_wait() {
     let stored = format!("198.51.100.{last}");
     assert_eq!(fixture.stored("home", "ipv4")["address"], stored);
     assert_eq!(change("home", last).await, (200, format!("nochg {stored}")));
-    assert_eq!(change("other", 1).await, (200, "good 198.51.100.1".to_owned()));
+    assert_eq!(
+        change("other", 1).await,
+        (200, "good 198.51.100.1".to_owned())
+    );
 }

@@ -11,7 +11,7 @@ use super::*;
 use crate::config::Limits;
 
 const PARTIAL_HEAD: &str = "GET /ip HTTP/1.1\r\nHost: x\r\n";
-const SHORT: Duration = Duration::from_millis(200);
+const SHORT: Duration = Duration::from_secs(1);
 const LONG: Duration = Duration::from_secs(600);
 
 /// Limits that nothing here runs into.
@@ -102,7 +102,8 @@ impl Fixture {
         let mut client = self.connect(source).await;
         let basic = BASE64_STANDARD.encode(format!("x:{TOKEN}"));
         let target = "/nic/update?hostname=home.dyn.example.org&myip=198.51.100.7";
-        let head = format!("GET {target} HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {basic}\r\n\r\n");
+        let head =
+            format!("GET {target} HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {basic}\r\n\r\n");
         client.send(&head).await;
         self.api_server.patched().await;
         client
@@ -251,15 +252,41 @@ async fn a_body_that_does_not_come_is_waiting_and_not_busy() {
         ..generous()
     })
     .await;
-    let head = "POST /nic/update HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n";
+    let head = "POST /nic/update HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n";
+    let expecting = format!("{head}Expect: 100-continue\r\n\r\n");
     let mut first = fixture.connect(1).await;
-    first.send(head).await;
+    first.send(&expecting).await;
+    // Then it is awaited.
+    let mut go_on = [0; 25];
+    first.0.read_exact(&mut go_on).await.unwrap();
+    assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
     let mut second = fixture.connect(2).await;
     assert!(second.is_served().await);
     assert!(first.is_closed().await);
-    second.send(head).await;
+    second.send(&format!("{head}\r\n")).await;
     second.send("hostname=").await;
     assert!(second.answer().await.starts_with("HTTP/1.1 4"));
+}
+
+#[tokio::test]
+async fn a_request_that_there_are_no_buffers_for_is_told_to_come_again() {
+    let fixture = Fixture::limited(Limits {
+        max_active_connections: 1,
+        ..generous()
+    })
+    .await;
+    let busy = fixture.connect_busy(1).await;
+    // Connections are not refused, requests are.
+    let mut silent = fixture.connect(2).await;
+    let mut second = fixture.connect(2).await;
+    second.send("GET /ip HTTP/1.1\r\n\r\n").await;
+    let overloaded = "HTTP/1.1 503 Service Unavailable 911";
+    assert_eq!(second.answer().await, overloaded);
+    assert!(second.is_closed().await);
+    let mut idle = fixture.end_of_busy(busy).await;
+    assert!(silent.is_served().await);
+    assert!(idle.is_closed().await);
+    assert_eq!(fixture.closed(), ["active_displaced 1", "active_refused 1"]);
 }
 
 #[tokio::test]
@@ -395,7 +422,11 @@ async fn the_longest_head_is_as_configured() {
         let padding = "x".repeat(length - begin.len() - 4);
         let mut client = fixture.connect(1).await;
         client.send(&format!("{begin}{padding}\r\n\r\n")).await;
-        let status = if served { "HTTP/1.1 503" } else { "HTTP/1.1 431" };
+        let status = if served {
+            "HTTP/1.1 503"
+        } else {
+            "HTTP/1.1 431"
+        };
         let answer = client.answer().await;
         assert!(answer.starts_with(status), "{length}: {answer}");
     };

@@ -113,7 +113,7 @@ impl Declared {
 
     /// An address with the length of its network, as `ip address` prints it, or an IPv6 prefix.
     fn add_network(&mut self, text: &str) -> Result<(), ParseError> {
-        let network: IpNet = text.parse().map_err(|_| ParseError::BadAddress)?;
+        let network = network(text).ok_or(ParseError::BadAddress)?;
         if network.addr().is_unspecified() {
             return Ok(());
         }
@@ -132,13 +132,13 @@ impl Declared {
 
     /// A prefix, where no length is given one of 64 bits.
     fn add_prefix(&mut self, text: &str) -> Result<(), ParseError> {
-        let network: Result<Ipv6Net, _> = match text.contains('/') {
-            true => text.parse(),
-            false => format!("{text}/64").parse(),
+        let network = match text.contains('/') {
+            true => network(text),
+            false => network(&format!("{text}/64")),
         };
         match network {
-            Ok(network) if network.addr().is_unspecified() => Ok(()),
-            Ok(network)
+            Some(IpNet::V6(network)) if network.addr().is_unspecified() => Ok(()),
+            Some(IpNet::V6(network))
                 if PREFIX_LENGTHS.contains(&network.prefix_len())
                     && network.addr().to_ipv4_mapped().is_none() =>
             {
@@ -154,6 +154,15 @@ impl Declared {
         self.prefix = self.prefix.take().or(found.prefix);
         self.preserve |= found.preserve;
     }
+}
+
+/// An address and the length of its network. The address is std's, which has no leading zeros: to
+/// ipnet `010.0.0.1` is 10.0.0.1, to others it is 8.0.0.1.
+fn network(text: &str) -> Option<IpNet> {
+    let (address, length) = text.split_once('/')?;
+    let is_number = length.bytes().all(|octet| octet.is_ascii_digit());
+    let length = length.parse().ok().filter(|_| is_number)?;
+    IpNet::new(address.parse().ok()?, length).ok()
 }
 
 /// Fills the slot; a second, different address makes the request ambiguous.
@@ -330,6 +339,12 @@ mod tests {
         }
         check("myip=198.51.100.0/24");
         check("myip=198.51.100.7/33");
+        check("myip=198.51.100.7/+24");
+        check("myip=198.51.100.7/24/24");
+        check("myip=/24");
+        // Octal to some.
+        check("myip=098.51.100.7/24");
+        check("myip=::ffff:098.51.100.7/128");
         check("myip=2001:db8::/32");
         check("myip=2001:db8::/80");
         check("ipv4=2001:db8::/64");
@@ -337,6 +352,7 @@ mod tests {
         check("ip6lanprefix=2001:db8::/96");
         check("ip6lanprefix=198.51.100.0/24");
         check("ip6lanprefix=x");
+        check("ip6lanprefix=::098.51.100.7/64");
         check("ip6lanprefix=2001:db8:1::/64,2001:db8:2::/64");
         check("myip=[2001:db8::7]");
         check("myip=198.51.100.7:80");

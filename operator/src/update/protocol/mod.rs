@@ -280,10 +280,6 @@ fn worst(outcomes: &[Outcome]) -> &Outcome {
 /// The client's name, from its `User-Agent`; `None` where it holds the update key (some clients let
 /// it be configured), which shall not get into status.
 fn client_name(user_agent: Option<&[u8]>, token: Option<&[u8]>) -> Option<String> {
-    fn printable(octets: &[u8]) -> String {
-        let printable = octets.iter().filter(|octet| (b' '..=b'~').contains(octet));
-        printable.map(|octet| char::from(*octet)).collect()
-    }
     let name = printable(user_agent?);
     let token = printable(token.unwrap_or_default());
     if !token.is_empty() && name.contains(&token) {
@@ -292,6 +288,12 @@ fn client_name(user_agent: Option<&[u8]>, token: Option<&[u8]>) -> Option<String
     // All of it is ASCII.
     let name = name[..name.len().min(MAX_CLIENT)].trim();
     (!name.is_empty()).then(|| name.to_owned())
+}
+
+/// What of these octets is printable ASCII.
+pub(super) fn printable(octets: &[u8]) -> String {
+    let printable = octets.iter().filter(|octet| (b' '..=b'~').contains(octet));
+    printable.map(|octet| char::from(*octet)).collect()
 }
 
 #[cfg(test)]

@@ -18,8 +18,14 @@ pub enum Route {
     WhoAmI,
 }
 
+/// A path with one slash in front: some UniFi gateways write two.
+pub fn with_one_slash(path: &str) -> &str {
+    let slashes = path.bytes().take_while(|octet| *octet == b'/').count();
+    &path[slashes.saturating_sub(1)..]
+}
+
 impl Route {
-    /// The table of all paths; a slash at the end is tolerated.
+    /// The table of all paths, as [`with_one_slash`] gives them; a slash at the end is tolerated.
     ///
     /// Everything that has no other meaning is the secret path of an sftdyn client. `query` is the
     /// query's octets; `form` and `is_json` say what the body is.
@@ -27,7 +33,7 @@ impl Route {
         use Dialect::{Afraid, DuckDns, Dyndns2, Dynv6, Envelope, Sftdyn, Sha1Script, Signed};
 
         match path.strip_suffix('/').unwrap_or(path) {
-            "" | "/" if query.is_empty() => Self::OwnAddress,
+            "" if query.is_empty() => Self::OwnAddress,
             "/nic/update" | "/v2/update" | "/v3/update" | "/nic/delete" => Self::Update(Dyndns2),
             "/update" if is_json => Self::Update(Envelope),
             "/update" if is_duckdns(query, form) => Self::Update(DuckDns),
@@ -59,13 +65,14 @@ mod tests {
     fn every_path_has_one_meaning() {
         fn check(target: &str, expected: Route) {
             let (path, query) = target.split_once('?').unwrap_or((target, ""));
-            let route = Route::of(path, query.as_bytes(), b"", false);
+            let route = Route::of(with_one_slash(path), query.as_bytes(), b"", false);
             assert_eq!(route, expected, "{target}");
         }
         use Dialect::{Afraid, DuckDns, Dyndns2, Dynv6, Sftdyn, Sha1Script, Signed};
         for path in ["/nic/update", "/v2/update", "/v3/update", "/nic/delete"] {
             check(path, Route::Update(Dyndns2));
             check(&format!("{path}/"), Route::Update(Dyndns2));
+            check(&format!("/{path}"), Route::Update(Dyndns2));
             check(&format!("{path}?domains=x"), Route::Update(Dyndns2));
         }
         check("/update", Route::Update(Dyndns2));
@@ -84,7 +91,9 @@ mod tests {
         check("/ip", Route::BareIp);
         check("/myip/", Route::BareIp);
         check("/debug/whoami", Route::WhoAmI);
+        check("//u/t/", Route::Update(Afraid));
         check("/", Route::OwnAddress);
+        check("///", Route::OwnAddress);
         check("", Route::OwnAddress);
         check("//", Route::OwnAddress);
         check("/?AnSftdynKeyOfTheirs", Route::Update(Sftdyn));

@@ -1,12 +1,18 @@
 //! The accept loop, and HTTP/1 on each connection.
 
+mod connection;
+mod connections;
+mod first_head;
+mod table;
+mod watched;
+
 use std::convert::Infallible;
 use std::future::{pending, poll_fn};
-use std::io::{self, IoSlice};
+use std::io;
 use std::net::IpAddr;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,16 +23,18 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::Endpoint;
-use super::connections::{Connection, Connections, Order, Place};
 use super::handler::handle;
 use super::proxy_protocol::read_header;
 use crate::update::client_address::Connection as Client;
+use connection::Connection;
+use connections::{Connections, Order, Place};
+use first_head::read_first_head;
+use watched::Watched;
 
 /// How long an answer 429 is held back, so that a flood has one request a second and connection.
 const HOLD_BACK: Duration = Duration::from_secs(1);
@@ -36,6 +44,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 /// How long requests under way may take at the end: each is answered within this time.
 const GRACE: Duration = Duration::from_secs(10);
+
+/// For a request that comes while as many as possible are being served.
+const OVERLOADED: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain\r\n\
+    content-length: 3\r\nretry-after: 60\r\nconnection: close\r\n\r\n911";
 
 /// hyper takes no smaller buffer.
 const LEAST_BUFFER: usize = 8 * 1024;
@@ -51,15 +63,14 @@ pub async fn serve(
     let limits = endpoint.options.limits;
     let connections = Arc::new(Connections::new(limits, endpoint.metrics.clone()));
     let server = Arc::new(Server::new(endpoint));
-    let mut sweep = interval(connections.sweep_every());
-    sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut sweep = pin!(sleep(connections.sweep()));
     let mut tasks = JoinSet::new();
     let mut shutdown = pin!(shutdown);
     loop {
         tokio::select! {
             () = &mut shutdown => break,
             Some(_) = tasks.join_next() => {}
-            _ = sweep.tick() => connections.sweep(),
+            () = &mut sweep => sweep.as_mut().reset(Instant::now() + connections.sweep()),
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
                     let peer = peer.ip().to_canonical();
@@ -102,53 +113,57 @@ impl Server {
         Self { endpoint, http }
     }
 
-    async fn connection(self: Arc<Self>, stream: TcpStream, peer: IpAddr, place: Place) {
+    async fn connection(self: Arc<Self>, mut stream: TcpStream, peer: IpAddr, place: Place) {
         // An answer is one small segment: nothing is gained by waiting for more.
         let _ = stream.set_nodelay(true);
-        // A connection that says nothing takes no buffers. tokio takes every new one for readable, so
-        // that has to be tried.
-        let first = poll_fn(|context| {
-            let mut octet = [0];
-            stream.poll_peek(context, &mut ReadBuf::new(&mut octet))
-        });
-        match place.unless_over(first).await {
-            Some(Ok(1)) => {
-                let talk = Box::pin(self.talk(stream, peer, place));
-                talk.await;
-            }
-            Some(Ok(_) | Err(_)) | None => {}
-        }
-    }
-
-    async fn talk(&self, mut stream: TcpStream, peer: IpAddr, mut place: Place) {
         let mut client = Client::Direct { peer };
+        let mut place = place;
         if self.endpoint.options.proxy_protocol && self.endpoint.trust.trusts(peer) {
-            let source = match place.unless_over(read_header(&mut stream)).await {
+            let announced = Box::pin(self.announced(&mut stream, peer, place));
+            match announced.await {
+                Some(announced) => (client, place) = announced,
                 None => return,
-                Some(Ok(source)) => source.map(|source| source.ip().to_canonical()),
-                Some(Err(error)) => {
-                    tracing::debug!(%peer, %error, "connection closed");
-                    self.endpoint
-                        .metrics
-                        .count_closed_connection("proxy_header");
-                    return;
-                }
-            };
-            client = Client::Announced { peer, source };
-            if let Some(source) = source {
-                match place.move_to(source.into()) {
-                    Some(moved) => place = moved,
-                    None => return,
-                }
             }
         }
-        let http = Box::pin(self.http(stream, client, place));
-        http.await;
+        let begun = match place.unless_over(read_first_head(&mut stream)).await {
+            Some(Ok(octets)) if !octets.is_empty() => octets,
+            _ => return,
+        };
+        if place.activate() {
+            let http = Box::pin(self.http(stream, begun, client, place));
+            http.await;
+        } else {
+            let _ = stream.try_write(OVERLOADED);
+        }
     }
 
-    async fn http(&self, stream: TcpStream, client: Client, place: Place) {
+    /// Reads whose connection it is, by the PROXY protocol.
+    async fn announced(
+        &self,
+        stream: &mut TcpStream,
+        peer: IpAddr,
+        place: Place,
+    ) -> Option<(Client, Place)> {
+        let source = match place.unless_over(read_header(stream)).await? {
+            Ok(source) => source.map(|source| source.ip().to_canonical()),
+            Err(error) => {
+                tracing::debug!(%peer, %error, "connection closed");
+                let metrics = &self.endpoint.metrics;
+                metrics.count_closed_connection("proxy_header");
+                return None;
+            }
+        };
+        let place = match source {
+            Some(source) => place.move_to(source.into())?,
+            None => place,
+        };
+        Some((Client::Announced { peer, source }, place))
+    }
+
+    async fn http(&self, stream: TcpStream, begun: Vec<u8>, client: Client, place: Place) {
         let connection = place.connection();
         let stream = Watched {
+            begun,
             stream,
             connection: connection.clone(),
         };
@@ -194,58 +209,5 @@ impl Server {
         }
         connection.answered();
         Ok(response)
-    }
-}
-
-/// Tells of what comes from the client, and of what is awaited.
-struct Watched {
-    stream: TcpStream,
-    connection: Arc<Connection>,
-}
-
-impl AsyncRead for Watched {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
-        if read.is_pending() {
-            self.connection.starved();
-        } else if buffer.filled().len() > before {
-            self.connection.received();
-        }
-        read
-    }
-}
-
-impl AsyncWrite for Watched {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        octets: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, octets)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        octets: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, octets)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
