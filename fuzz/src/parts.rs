@@ -22,9 +22,11 @@ pub fn route(octets: &[u8]) {
     let of = |path: &str| Route::of(path, input.query, input.form, request.is_json());
     let route = of(input.path);
     let path = input.path.strip_suffix('/').unwrap_or(input.path);
-    // A slash at the end is tolerated.
-    assert_eq!(of(path), route);
-    assert_eq!(of(&format!("{path}/")), route);
+    // One slash at the end is tolerated.
+    if !path.ends_with('/') {
+        assert_eq!(of(path), route);
+        assert_eq!(of(&format!("{path}/")), route);
+    }
     // Only `/update` looks at more than the path, and the empty path at whether there is a query.
     let alone = Route::of(input.path, b"", b"", false);
     match path {

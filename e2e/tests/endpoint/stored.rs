@@ -71,12 +71,9 @@ impl<'a> Home<'a> {
         awaited.await.unwrap()
     }
 
-    pub(crate) async fn get(&self) -> DynamicHost {
-        self.hosts.get(&self.host.name_any()).await.unwrap()
-    }
-
     pub(crate) async fn observed(&self) -> Observed {
-        let status = self.get().await.status.unwrap_or_default();
+        let host = self.hosts.get(&self.host.name_any()).await.unwrap();
+        let status = host.status.unwrap_or_default();
         status.observed.unwrap_or_default()
     }
 

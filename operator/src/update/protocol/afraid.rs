@@ -2,7 +2,7 @@
 
 use super::grammar::{self, InPath, NameForm, segment};
 use super::{CheckIn, Input, ParseError, Reply, deciding};
-use crate::update::outcome::Outcome;
+use crate::update::outcome::{Echo, Outcome};
 
 /// Reads a request; what cannot be understood is in the result.
 pub fn parse(input: &Input<'_>) -> CheckIn {
@@ -29,9 +29,9 @@ pub fn render(outcomes: &[Outcome]) -> Reply {
 
 fn line(outcome: &Outcome) -> String {
     let word = match outcome {
-        Outcome::Good(echo) => return format!("Updated {} to {}", echo.name(), echo.spelling()),
+        Outcome::Good(echo) => return format!("Updated {} to {}", echo.name(), address(echo)),
         Outcome::NoChange(echo) => {
-            let (name, address) = (echo.name(), echo.spelling());
+            let (name, address) = (echo.name(), address(echo));
             return format!("No IP change detected for {name} with IP {address}, skipping update");
         }
         Outcome::NoCredentials | Outcome::BadAuth | Outcome::Replayed => {
@@ -50,13 +50,21 @@ fn line(outcome: &Outcome) -> String {
     word.to_owned()
 }
 
+/// The addresses, or that they are withdrawn.
+fn address(echo: &Echo) -> String {
+    let spelling = echo.spelling();
+    match spelling.is_empty() {
+        true => "none".to_owned(),
+        false => spelling,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::Proof;
     use super::super::credentials::{Credentials, Place};
     use super::*;
     use crate::index::key::TokenDigest;
-    use crate::update::outcome::Echo;
 
     #[test]
     fn the_path_holds_the_key() {
@@ -100,6 +108,17 @@ mod tests {
             &[Outcome::NoChange(echo())],
             200,
             "No IP change detected for home.dyn.example.org with IP 198.51.100.7, skipping update",
+        );
+        let withdrawn = || Echo::of(None, None);
+        check(
+            &[Outcome::Good(withdrawn())],
+            200,
+            "Updated home.dyn.example.org to none",
+        );
+        check(
+            &[Outcome::NoChange(withdrawn())],
+            200,
+            "No IP change detected for home.dyn.example.org with IP none, skipping update",
         );
         check(&[Outcome::BadAuth], 401, "ERROR: Invalid update URL");
         check(&[Outcome::Unavailable], 503, "ERROR: Try again later");

@@ -95,7 +95,7 @@ fn report(
     };
     let clear = if parameters.is_set("clear") || parameters.is_set("offline") {
         Some(Clear::All)
-    } else if input.path.trim_end_matches('/').ends_with("/delete") {
+    } else if input.path.trim_end_matches('/') == "/nic/delete" {
         Some(Clear::Declared)
     } else {
         None
@@ -329,6 +329,8 @@ mod tests {
         );
         check("/nic/delete", "", Some(Clear::Declared));
         check("/nic/delete/", "", Some(Clear::Declared));
+        // A key that is called so.
+        check("/u/nic/delete", "", None);
     }
 
     #[test]

@@ -25,7 +25,7 @@ const NO_CHANGE_EVERY: Duration = Duration::from_millis(40);
 /// Of one client: 40 a second in all.
 const CHANGE_EVERY: Duration = Duration::from_millis(200);
 
-/// After trouble has begun or ended: its first second is no part of it, nor is its last.
+/// After trouble has begun and after it has ended, before anything is measured.
 const SETTLE: Duration = Duration::from_secs(1);
 
 const HONEST: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
