@@ -186,7 +186,7 @@ fn the_endpoint_never_speaks_dns_and_the_controller_never_reads_a_request() {
 
 #[test]
 fn only_run_spawns_what_lives_as_long_as_the_process() {
-    // endpoint/server.rs: a task for each connection, which ends with it and with the server.
+    // endpoint/server/mod.rs: a task for each connection, which ends with it and with the server.
     check_only(&["endpoint/server/mod.rs", "run.rs"], &[".spawn", "spawn"]);
 }
 

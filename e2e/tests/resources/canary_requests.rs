@@ -205,7 +205,7 @@ pub(crate) fn misplaced(host: &str, key: &str) -> Vec<String> {
         "/nic/update",
         &format!("X-Long: {}\r\n", "{key}".repeat(1400)),
     ));
-    requests.push("PROXY TCP4 {key} 127.0.0.1 1 2\r\n".to_owned());
+    requests.push("PROXY TCP4 {key} 127.0.0.1 1 2\r\n\r\n".to_owned());
     requests.push("{key}\r\n\r\n".to_owned());
     requests.push("GET {key} HTTP/1.1\r\n\r\n".to_owned());
     requests.push("GET /{key}\r\n\r\n".to_owned());
