@@ -10,14 +10,14 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Endpoint;
 use super::observe::{ObserveError, Observed, Reported};
-use crate::index::View;
+use crate::index::Index;
 use crate::index::host::Host;
 use crate::update::auth::{Authenticated, Denied, Target};
 use crate::update::decide::SignedTime;
 use crate::update::outcome::Outcome;
 use crate::update::patch::Provenance;
 use crate::update::protocol::{CheckIn, Dialect, ParseError, Proof, Report};
-use crate::update::source_address::{Chosen, choose};
+use crate::update::source_address::{AddressError, Chosen, choose};
 
 /// Where a check-in comes from, and until when it must be answered.
 #[derive(Clone, Copy, Debug)]
@@ -98,9 +98,9 @@ impl Endpoint {
         report: Result<Report, ParseError>,
         caller: Caller,
     ) -> Result<(Report, Vec<Target>), Outcome> {
-        let view = self.index.view();
-        let authenticated = authenticate(&view, &proof, caller.address)?;
+        let authenticated = authenticate(&self.index, &proof, caller.address)?;
         let report = report?;
+        let view = self.index.view();
         let judge = |host: &Host| view.admission(host).map(|_| ());
         let targets = authenticated.targets(&report.names, judge)?;
         // An sftdyn key names no hosts: whoever holds it would have all of them updated at once.
@@ -132,7 +132,19 @@ impl Endpoint {
         let chosen = choose(spec, &host.observed, declared, report.clear, caller.address);
         let chosen = match chosen {
             Ok(chosen) => chosen,
-            Err(error) => return Ok(error.into()),
+            Err(error) => {
+                // Many clients say nothing of refusals: the owner shall find it here.
+                if error == AddressError::Connection {
+                    tracing::warn!(
+                        host = %host.meta.key,
+                        hostname = %spec.hostname,
+                        source = caller.address.map(tracing::field::display),
+                        protocol = provenance.protocol,
+                        "no address is declared, and that of the connection cannot be published"
+                    );
+                }
+                return Ok(error.into());
+            }
         };
         let reported = Reported {
             addresses: chosen.addresses,
@@ -208,7 +220,7 @@ impl Endpoint {
 
 /// The hosts that this proof lets its bearer update.
 pub(super) fn authenticate(
-    view: &View<'_>,
+    index: &Index,
     proof: &Proof,
     caller: Option<IpAddr>,
 ) -> Result<Authenticated, Denied> {
@@ -216,14 +228,20 @@ pub(super) fn authenticate(
     match proof {
         Proof::Missing => Err(Denied::BadAuth),
         Proof::Token(credentials) => {
-            let hosts = view.hosts_of_token(&credentials.token);
+            let hosts = index.view().hosts_of_token(&credentials.token);
             Authenticated::by_token(hosts, credentials.place, caller)
         }
         Proof::Signature(message) => {
-            let hosts = view.hosts_of_name(&message.name);
-            Authenticated::by_signature(hosts, message, caller, now())
+            let (admitted, others) = {
+                let view = index.view();
+                let hosts = view.hosts_of_name(&message.name).into_iter();
+                hosts.partition(|host| view.admission(host).is_ok())
+            };
+            // This takes long, and nobody shall wait for the index meanwhile.
+            Authenticated::by_signature(admitted, others, message, caller, now())
         }
         Proof::Sha1(proof) => {
+            let view = index.view();
             let hosts = view.hosts_of_name(&proof.name);
             Authenticated::by_sha1(hosts, proof, caller, now(), |spec| {
                 view.key(&spec.secret)?.sha1_secret.clone()

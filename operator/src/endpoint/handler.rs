@@ -16,7 +16,7 @@ use super::check_in::Caller;
 use super::{Endpoint, checkip, whoami};
 use crate::update::client_address::{Connection, Origin};
 use crate::update::protocol::route::{Route, with_one_slash};
-use crate::update::protocol::{Dialect, Input, Proof, deciding};
+use crate::update::protocol::{Dialect, Input, Proof, deciding, dyndns2};
 
 /// A request is answered within this time: inadyn waits 10 s.
 const ANSWER_LIMIT: Duration = Duration::from_secs(9);
@@ -118,6 +118,11 @@ impl Endpoint {
 
     async fn update(&self, input: &Input<'_>, caller: Caller, origin: Origin) -> Answer {
         let dialect = caller.dialect;
+        let is_signed = matches!(dialect, Dialect::Envelope | Dialect::Signed);
+        if is_signed && !self.budgets.may_verify(origin.source()) {
+            self.metrics.count_request(dialect.name(), "limited");
+            return Answer::too_many();
+        }
         let outcomes = self.check_in(dialect.parse(input), caller).await;
         let is_wrong = outcomes
             .iter()
@@ -143,8 +148,16 @@ impl Endpoint {
     ) -> Answer {
         match whoami::answer(self, input, explanation) {
             Ok(answer) => answer,
-            Err(_) if !self.budgets.may_fail(explanation.origin.source()) => Answer::too_many(),
-            Err(refusal) => refusal,
+            Err(outcome)
+                if outcome.is_failed_authentication()
+                    && !self.budgets.may_fail(explanation.origin.source()) =>
+            {
+                Answer::too_many()
+            }
+            Err(outcome) => {
+                let reply = dyndns2::render(&[outcome]);
+                Answer::text(reply.status, reply.body)
+            }
         }
     }
 }

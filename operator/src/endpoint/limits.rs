@@ -23,6 +23,9 @@ use crate::metrics::Metrics;
 /// Sources, or hosts, that are counted one by one at a time; about 100 octets each.
 const MAX_KEYS: usize = 1 << 16;
 
+/// Signed requests that a source may send for each failing one.
+const VERIFICATIONS: NonZeroU32 = NonZeroU32::new(50).unwrap();
+
 /// After so many counts, forgotten are those who have their whole budget again.
 const TIDY_EVERY: usize = 1024;
 
@@ -49,6 +52,7 @@ impl From<IpAddr> for Source {
 /// The budgets of all sources and hosts.
 pub(super) struct Budgets {
     failures: Keyed<Source>,
+    verifications: Keyed<Source>,
     changes: Keyed<Arc<str>>,
     metrics: Arc<Metrics>,
 }
@@ -58,6 +62,12 @@ impl Budgets {
         let clock = DefaultClock::default();
         Self {
             failures: Keyed::new(limits.source_rate, 10, MAX_KEYS, clock.clone()),
+            verifications: Keyed::new(
+                limits.source_rate.saturating_mul(VERIFICATIONS),
+                10,
+                MAX_KEYS,
+                clock.clone(),
+            ),
             changes: Keyed::new(limits.host_change_rate, 5, MAX_KEYS, clock),
             metrics,
         }
@@ -67,6 +77,16 @@ impl Budgets {
     /// of its source. One that is not is answered 429, whatever it would have been answered.
     pub(super) fn may_fail(&self, source: IpAddr) -> bool {
         let within = self.failures.take(&source.into());
+        if !within {
+            self.metrics.count_limited_request("source");
+        }
+        within
+    }
+
+    /// Counts a request whose signature is to be verified, and says whether it is within the budget
+    /// of its source: fifty times that for failures, since a flood would cost more than its answers.
+    pub(super) fn may_verify(&self, source: IpAddr) -> bool {
+        let within = self.verifications.take(&source.into());
         if !within {
             self.metrics.count_limited_request("source");
         }

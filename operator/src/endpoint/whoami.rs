@@ -7,27 +7,25 @@ use crate::index::host::Host;
 use crate::update::client_address::Explanation;
 use crate::update::outcome::Outcome;
 use crate::update::protocol::address::Declared;
-use crate::update::protocol::{Dialect, Input, dyndns2};
+use crate::update::protocol::{Dialect, Input, Proof};
 use crate::update::scope::{Scope, scope};
 use crate::update::source_address::choose;
 
-/// The explanation, one sentence a line, or the refusal.
+/// The explanation, one sentence a line, or why it is refused.
 pub(super) fn answer(
     endpoint: &Endpoint,
     input: &Input<'_>,
     explanation: &Explanation,
-) -> Result<Answer, Answer> {
-    let refusal = |outcome| {
-        let reply = dyndns2::render(&[outcome]);
-        Answer::text(reply.status, reply.body)
-    };
-    if !endpoint.freshness.is_synced() {
-        return Err(refusal(Outcome::Unavailable));
-    }
+) -> Result<Answer, Outcome> {
     let client = explanation.origin.address();
     let proof = Dialect::Dyndns2.parse(input).proof;
-    let authenticated = authenticate(&endpoint.index.view(), &proof, client);
-    let authenticated = authenticated.map_err(|denied| refusal(denied.into()))?;
+    if proof == Proof::Missing {
+        return Err(Outcome::NoCredentials);
+    }
+    if !endpoint.freshness.is_synced() {
+        return Err(Outcome::Unavailable);
+    }
+    let authenticated = authenticate(&endpoint.index, &proof, client)?;
 
     let mut lines = explanation.lines.clone();
     lines.push(match client.map(|client| (client, scope(client))) {

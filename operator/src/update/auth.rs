@@ -1,5 +1,6 @@
 //! Which hosts a request is for, and whether it may update them.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -16,8 +17,7 @@ use crate::name::Fqdn;
 /// What one line of the answer is about: a host to update, or what is said instead.
 pub type Target = Result<Arc<Host>, Outcome>;
 
-/// The most signatures verified for one request, each in about 50 us: several hosts may have one
-/// name while they are in conflict, and each several keys.
+/// The most signatures verified for hosts that no zone admits, each in about 50 us.
 const MAX_VERIFICATIONS: usize = 16;
 
 /// Why a request as a whole is refused.
@@ -59,12 +59,17 @@ impl Authenticated {
         Self::new(hosts, caller, may_stand)
     }
 
-    /// From all hosts of the message's name; `now` in seconds since 1970 (UTC).
+    /// From all hosts of the message's name, those that their zones admit and the others; `now` in
+    /// seconds since 1970 (UTC).
+    ///
+    /// Whoever may create hosts can give any number of them this name and keys of his own: they are
+    /// looked at last, and not all of them.
     ///
     /// A host that publishes the address of connections only takes none: nobody signed that
     /// address, and who sends a copy of the message would have his own published.
     pub fn by_signature(
-        hosts: Vec<Arc<Host>>,
+        admitted: Vec<Arc<Host>>,
+        others: Vec<Arc<Host>>,
         message: &SignedMessage,
         caller: Option<IpAddr>,
         now: i64,
@@ -72,13 +77,15 @@ impl Authenticated {
         if !message.is_timely(now) {
             return Err(Denied::Untimely);
         }
-        let mut verifications = 0..MAX_VERIFICATIONS;
-        let is_signed = |spec: &HostSpec| {
-            let mut keys = spec.public_keys.iter();
+        let is_signed = |spec: &HostSpec, mut verifications: &mut dyn Iterator<Item = usize>| {
+            let mut keys = spec.public_keys.iter().zip(&mut verifications);
             spec.address_from != AddressFrom::Connection
-                && keys.any(|key| verifications.next().is_some() && message.is_signed_by(key))
+                && keys.any(|(key, _)| message.is_signed_by(key))
         };
-        Self::new(hosts, caller, is_signed)
+        Self::new(admitted, caller, |spec| is_signed(spec, &mut (0..))).or_else(|_| {
+            let mut verifications = 0..MAX_VERIFICATIONS;
+            Self::new(others, caller, |spec| is_signed(spec, &mut verifications))
+        })
     }
 
     /// From all hosts of the request's name, with `secret_of` each's secret.
@@ -138,17 +145,25 @@ impl Authenticated {
                 let name = self.default_name(users).ok_or(Denied::NoName)?;
                 Ok(vec![self.target(name, &judge)])
             }
-            Names::All => {
-                let mut names: Vec<&Fqdn> =
-                    self.0.iter().filter_map(|host| name_of(host)).collect();
-                names.sort();
-                names.dedup();
-                Ok(names
-                    .into_iter()
-                    .map(|name| self.target(name, &judge))
-                    .collect())
-            }
+            Names::All => Ok(self.all(&judge)),
         }
+    }
+
+    /// Every host that is admitted, also several of one name (split horizon), and a refusal for each
+    /// name that has none.
+    fn all(&self, judge: impl Fn(&Host) -> Result<(), Refusal>) -> Vec<Target> {
+        let is_admitted = |host: &&Arc<Host>| !host.meta.deleting && judge(host).is_ok();
+        let (admitted, others): (Vec<_>, Vec<_>) = self.0.iter().partition(is_admitted);
+        let mut told: HashSet<_> = admitted.iter().filter_map(|host| name_of(host)).collect();
+        let refused = others.into_iter().filter_map(|host| name_of(host));
+        let refused: Vec<_> = refused.filter(|name| told.insert(name)).collect();
+        let refused = refused.into_iter().map(|name| self.target(name, &judge));
+        admitted
+            .into_iter()
+            .cloned()
+            .map(Ok)
+            .chain(refused)
+            .collect()
     }
 
     fn asked(&self, asked: &Asked, judge: impl Fn(&Host) -> Result<(), Refusal>) -> Target {
@@ -299,7 +314,8 @@ mod tests {
                 signature: pair.sign(b"text").as_ref().try_into().unwrap(),
                 at: 0,
             };
-            let found = Authenticated::by_signature(vec![Arc::new(host)], &message, None, 0);
+            let found =
+                Authenticated::by_signature(vec![], vec![Arc::new(host)], &message, None, 0);
             assert_eq!(found.is_ok(), expected, "{address}");
         }
         check(json!({}), true);
@@ -463,6 +479,60 @@ mod tests {
             .flatten()
             .map(|h| &*h.meta.key.name)
             .collect();
-        assert_eq!(found, ["home1", "nas2"]);
+        assert_eq!(found, ["home1", "nas2", "home3"]);
+    }
+
+    #[test]
+    fn an_sftdyn_key_is_refused_once_for_each_name_without_an_admitted_host() {
+        let hosts = vec![
+            host("home", 1),
+            host("home", 2),
+            host("nas", 3),
+            host("nas", 4),
+        ];
+        let judge = |host: &Host| match &*host.meta.key.name {
+            "home2" => Ok(()),
+            _ => Err(Refusal::NotAllowedByZone),
+        };
+        let targets = by_token(hosts)
+            .unwrap()
+            .targets(&Names::All, judge)
+            .unwrap();
+        let found = |target: &Target| match target {
+            Ok(host) => host.meta.key.name.to_string(),
+            Err(outcome) => outcome.label().to_owned(),
+        };
+        let found: Vec<_> = targets.iter().map(found).collect();
+        assert_eq!(found, ["home2", "nohost"]);
+    }
+
+    #[test]
+    fn hosts_that_no_zone_admits_keep_nobody_from_proving_who_he_is() {
+        let pair = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap();
+        let host = |seeds: std::ops::Range<u8>| {
+            let key = |seed| {
+                let pair = Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap();
+                STANDARD.encode(pair.public_key())
+            };
+            let keys: Vec<_> = seeds.map(key).collect();
+            Arc::new(fixture::host(json!({"auth": {"publicKeys": keys}})))
+        };
+        let message = SignedMessage {
+            name: Fqdn::parse("home.dyn.example.org").unwrap(),
+            text: b"text".to_vec(),
+            signature: pair.sign(b"text").as_ref().try_into().unwrap(),
+            at: 0,
+        };
+        let check = |admitted: Vec<_>, others: Vec<_>, expected: bool| {
+            let found = Authenticated::by_signature(admitted, others, &message, None, 0);
+            assert_eq!(found.is_ok(), expected);
+        };
+        let squatters = || vec![host(10..18), host(20..28)];
+        check(vec![host(7..8)], squatters(), true);
+        check(vec![host(7..8), host(10..18), host(20..28)], vec![], true);
+        check(vec![], vec![host(7..8)], true);
+        // Nobody pays for verifying without end.
+        let last = [squatters(), vec![host(7..8)]].concat();
+        check(vec![], last, false);
     }
 }

@@ -23,7 +23,7 @@ pub enum Outcome {
     TooManyNames,
     /// A declared address is malformed, or its kind is not published, or one would be needed.
     BadAddress,
-    /// A parameter is not UTF-8, or a body is not what the dialect has.
+    /// A parameter is not UTF-8, there are too many, or a body is not what the dialect has.
     NotText,
     /// Something is asked for that is not to be had.
     NotSupported,
@@ -115,7 +115,7 @@ impl Outcome {
 impl From<ParseError> for Outcome {
     fn from(error: ParseError) -> Self {
         match error {
-            ParseError::NotText => Self::NotText,
+            ParseError::NotText | ParseError::TooManyParameters => Self::NotText,
             ParseError::TooManyNames => Self::TooManyNames,
             ParseError::BadAddress => Self::BadAddress,
             ParseError::NotSupported => Self::NotSupported,

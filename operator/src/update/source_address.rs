@@ -87,7 +87,8 @@ fn withdraw(spec: &HostSpec, declared: &Declared, clear: Clear) -> Result<Chosen
     if !spec.allow_clear {
         return Err(AddressError::MayNotClear);
     }
-    let all = clear == Clear::All || declared.is_empty();
+    // A router that has no address of a family leaves the parameter empty: nothing is meant then.
+    let all = clear == Clear::All;
     Ok(Chosen {
         addresses: Addresses {
             ipv4: withdrawn(spec.ipv4 && (all || declared.ipv4.is_some())),
@@ -435,7 +436,7 @@ mod tests {
         check(json!({}), "", Clear::All, Err(AddressError::MayNotClear));
         check(may(), "", Clear::All, ALL);
         check(may(), "myip=9.1.2.3", Clear::All, ALL);
-        check(may(), "", Clear::Declared, ALL);
+        check(may(), "", Clear::Declared, Ok("- - echo "));
         check(may(), "myip=9.1.2.3", Clear::Declared, Ok("none - echo "));
         check(may(), "myip=2003::7", Clear::Declared, Ok("- none echo "));
         let ipv6 = json!({"families": ["IPv6"], "auth": {"allowClear": true}});

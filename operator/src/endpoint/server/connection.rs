@@ -51,6 +51,11 @@ impl State {
         Duration::from_micros(self.0 >> 3)
     }
 
+    /// Orders those that wait: who is held back for failing goes first, then who has waited longest.
+    pub(super) fn worth(self) -> (bool, Duration) {
+        (self.phase() != Phase::HeldBack, self.since())
+    }
+
     pub(super) fn is_waiting(self) -> bool {
         !matches!(self.phase(), Phase::Busy | Phase::Ended)
     }
@@ -91,13 +96,15 @@ impl Connection {
         State(self.state.load(Ordering::Relaxed))
     }
 
-    /// Octets have come from the client.
-    pub(super) fn received(&self) {
+    /// Octets have come from the client; whether another request begins with them.
+    pub(super) fn received(&self) -> bool {
+        let begins = self.state().phase() == Phase::Idle;
         self.advance(|state| match state.phase() {
             Phase::Idle => Some(self.now(Phase::Head)),
             Phase::Body => Some(State::new(Phase::Busy, micros(state.since()))),
             _ => None,
         });
+        begins
     }
 
     /// More octets are wanted than have come. While a request is served that can only be its body:
@@ -171,21 +178,24 @@ mod tests {
             events.iter().for_each(|event| event(&connection));
             assert_eq!(connection.state().phase(), phase);
         };
-        let (received, starved) = (Connection::received, Connection::starved);
+        const RECEIVED: Event = |connection| {
+            connection.received();
+        };
+        let starved = Connection::starved;
         let (answered, hold_back) = (Connection::answered, Connection::hold_back);
         check(&[], Phase::Head);
-        check(&[received, starved], Phase::Head);
-        check(&[received, BEGIN], Phase::Busy);
-        check(&[BEGIN, received], Phase::Busy);
+        check(&[RECEIVED, starved], Phase::Head);
+        check(&[RECEIVED, BEGIN], Phase::Busy);
+        check(&[BEGIN, RECEIVED], Phase::Busy);
         // A body that is slow to come.
         check(&[BEGIN, starved], Phase::Body);
-        check(&[BEGIN, starved, received], Phase::Busy);
-        check(&[BEGIN, starved, received, starved], Phase::Body);
+        check(&[BEGIN, starved, RECEIVED], Phase::Busy);
+        check(&[BEGIN, starved, RECEIVED, starved], Phase::Body);
         check(&[BEGIN, hold_back], Phase::HeldBack);
         check(&[BEGIN, hold_back, answered], Phase::Idle);
         check(&[BEGIN, answered], Phase::Idle);
         check(&[BEGIN, answered, starved], Phase::Idle);
-        check(&[BEGIN, answered, starved, received], Phase::Head);
+        check(&[BEGIN, answered, starved, RECEIVED], Phase::Head);
         // Requests that came together.
         check(&[BEGIN, answered, BEGIN], Phase::Busy);
     }
@@ -214,5 +224,13 @@ mod tests {
         connection.received();
         connection.starved();
         assert_eq!(connection.state(), seen);
+    }
+
+    #[test]
+    fn who_is_held_back_is_worth_least_and_then_who_has_waited_longest() {
+        let worth = |phase, since| State::new(phase, since).worth();
+        assert!(worth(Phase::HeldBack, 9) < worth(Phase::Body, 1));
+        assert!(worth(Phase::HeldBack, 1) < worth(Phase::HeldBack, 2));
+        assert!(worth(Phase::Idle, 1) < worth(Phase::Body, 2));
     }
 }

@@ -28,22 +28,7 @@ pub(super) async fn read_first_head(stream: &mut TcpStream) -> io::Result<Vec<u8
             io::Result::Ok(buffer.filled().len()).into()
         });
         if count.await? == 0 || octets.len() == MAX || !may_go_on(&octets) {
-            let line_end = octets.iter().position(|octet| *octet == b'\n');
-            let line_end = line_end.unwrap_or(octets.len());
-            rewrite_placeholders(&mut octets[..line_end]);
             return Ok(octets);
-        }
-    }
-}
-
-/// A FRITZ!Box sends placeholders that it does not know as they are, `<ip6lanprefix>`; hyper refuses
-/// a target with these octets, which RFC 3986 does not have. `[ip6lanprefix]` means the same to us.
-fn rewrite_placeholders(request_line: &mut [u8]) {
-    for octet in request_line {
-        match octet {
-            b'<' => *octet = b'[',
-            b'>' => *octet = b']',
-            _ => {}
         }
     }
 }
@@ -65,13 +50,6 @@ fn has_empty_line(octets: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_placeholder_of_a_router_is_no_reason_to_refuse_the_request() {
-        let mut line = *b"GET /nic/update?myip=<ipaddr> HTTP/1.1\r";
-        rewrite_placeholders(&mut line);
-        assert_eq!(&line, b"GET /nic/update?myip=[ipaddr] HTTP/1.1\r");
-    }
 
     #[test]
     fn a_head_is_read_to_its_end() {

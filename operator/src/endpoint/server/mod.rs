@@ -34,7 +34,7 @@ use crate::update::client_address::Connection as Client;
 use connection::Connection;
 use connections::{Connections, Order, Place};
 use first_head::read_first_head;
-use watched::Watched;
+use watched::{RequestLine, Watched};
 
 /// How long an answer 429 is held back, so that a flood has one request a second and connection.
 const HOLD_BACK: Duration = Duration::from_secs(1);
@@ -156,8 +156,8 @@ impl Server {
             }
         };
         let place = match source {
-            Some(source) => place.move_to(source.into())?,
-            None => place,
+            Some(source) if !self.endpoint.trust.trusts(source) => place.move_to(source.into())?,
+            Some(_) | None => place,
         };
         Some((Client::Announced { peer, source }, place))
     }
@@ -168,6 +168,7 @@ impl Server {
             begun,
             stream,
             connection: connection.clone(),
+            line: RequestLine::first(),
         };
         let service = service_fn(|request| self.answer(request, client, connection));
         let http = self.http.serve_connection(TokioIo::new(stream), service);

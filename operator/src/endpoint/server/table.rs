@@ -77,10 +77,10 @@ impl Table {
         }
         let mut waiting = waiting(self.all());
         if waiting.len() > FOUND_AT_ONCE {
-            waiting.select_nth_unstable_by_key(FOUND_AT_ONCE, |(state, _)| state.since());
+            waiting.select_nth_unstable_by_key(FOUND_AT_ONCE, |(state, _)| state.worth());
             waiting.truncate(FOUND_AT_ONCE);
         }
-        waiting.sort_unstable_by_key(|(state, _)| state.since());
+        waiting.sort_unstable_by_key(|(state, _)| state.worth());
         self.longest = waiting.into();
         self.displace_next()
     }
@@ -106,7 +106,7 @@ impl Table {
     }
 
     fn displace_first(&mut self, mut waiting: Vec<Seen>) -> bool {
-        waiting.sort_unstable_by_key(|(state, _)| state.since());
+        waiting.sort_unstable_by_key(|(state, _)| state.worth());
         waiting.iter().any(|seen| self.displace(seen))
     }
 

@@ -16,6 +16,42 @@ pub(super) struct Watched {
     pub(super) begun: Vec<u8>,
     pub(super) stream: TcpStream,
     pub(super) connection: Arc<Connection>,
+    pub(super) line: RequestLine,
+}
+
+/// Whether the octets that come next are of a request line.
+///
+/// A FRITZ!Box sends placeholders that it does not know as they are, `<ip6lanprefix>`; hyper refuses
+/// a target with these octets, which RFC 3986 does not have. `[ip6lanprefix]` means the same to us,
+/// and is as long.
+pub(super) struct RequestLine {
+    is_open: bool,
+}
+
+impl RequestLine {
+    /// Of a connection's first request.
+    pub(super) fn first() -> Self {
+        Self { is_open: true }
+    }
+
+    /// Octets have come, the first ones of a request where `begins`.
+    fn pass(&mut self, begins: bool, octets: &mut [u8]) {
+        self.is_open |= begins;
+        if !self.is_open {
+            return;
+        }
+        for octet in octets {
+            match octet {
+                b'<' => *octet = b'[',
+                b'>' => *octet = b']',
+                b'\n' => {
+                    self.is_open = false;
+                    break;
+                }
+                _ => {}
+            }
+        }
+    }
 }
 
 impl AsyncRead for Watched {
@@ -26,8 +62,10 @@ impl AsyncRead for Watched {
     ) -> Poll<io::Result<()>> {
         if !self.begun.is_empty() {
             let count = self.begun.len().min(buffer.remaining());
-            buffer.put_slice(&self.begun[..count]);
-            self.begun = self.begun.split_off(count);
+            let rest = self.begun.split_off(count);
+            let mut begun = std::mem::replace(&mut self.begun, rest);
+            self.line.pass(false, &mut begun);
+            buffer.put_slice(&begun);
             return Poll::Ready(Ok(()));
         }
         let before = buffer.filled().len();
@@ -35,7 +73,8 @@ impl AsyncRead for Watched {
         if read.is_pending() {
             self.connection.starved();
         } else if buffer.filled().len() > before {
-            self.connection.received();
+            let begins = self.connection.received();
+            self.line.pass(begins, &mut buffer.filled_mut()[before..]);
         }
         read
     }
@@ -68,5 +107,33 @@ impl AsyncWrite for Watched {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn placeholders_of_routers_pass_in_every_request_line_and_nowhere_else() {
+        let mut line = RequestLine::first();
+        let mut check = |begins: bool, octets: &str, expected: &str| {
+            let mut octets = octets.as_bytes().to_vec();
+            line.pass(begins, &mut octets);
+            assert_eq!(String::from_utf8(octets).unwrap(), expected);
+        };
+        check(false, "GET /?a=<i", "GET /?a=[i");
+        check(
+            false,
+            "p> HTTP/1.1\r\nX: <y>\r\n",
+            "p] HTTP/1.1\r\nX: <y>\r\n",
+        );
+        check(false, "\r\nh=<z>", "\r\nh=<z>");
+        check(
+            true,
+            "GET /?a=<ip> HTTP/1.1\r\n",
+            "GET /?a=[ip] HTTP/1.1\r\n",
+        );
+        check(false, "X: <y>", "X: <y>");
     }
 }

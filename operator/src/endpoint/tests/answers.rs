@@ -358,3 +358,20 @@ fn a_public_caller_is_told_its_address() {
         check(None, route, 503, "no public address\n");
     }
 }
+
+#[tokio::test]
+async fn placeholders_in_angle_brackets_pass_in_every_request_of_a_connection() {
+    let fixture = Fixture::new().await;
+    let mut stream = TcpStream::connect(fixture.address).await.unwrap();
+    for end in ["keep-alive", "close"] {
+        let request = format!(
+            "GET /nic/update?hostname=<domain>&myip=<ipaddr> HTTP/1.1\r\nHost: x\r\n\
+             Connection: {end}\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = vec![0; 4096];
+        let count = stream.read(&mut answer).await.unwrap();
+        let answer = String::from_utf8_lossy(&answer[..count]).into_owned();
+        assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+    }
+}

@@ -82,6 +82,13 @@ impl Declared {
         Ok(declared)
     }
 
+    /// Whether a parameter of this name holds addresses.
+    pub fn is_parameter(name: &str) -> bool {
+        IPV4.iter().any(|(known, _)| *known == name)
+            || IPV6.contains(&name)
+            || PREFIX.contains(&name)
+    }
+
     /// Whether nothing is mentioned.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()

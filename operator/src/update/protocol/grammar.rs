@@ -96,7 +96,12 @@ fn report(
     let clear = if parameters.is_set("clear") || parameters.is_set("offline") {
         Some(Clear::All)
     } else if input.path.trim_end_matches('/') == "/nic/delete" {
-        Some(Clear::Declared)
+        let has_addresses = parameters.names().any(Declared::is_parameter);
+        Some(if has_addresses {
+            Clear::Declared
+        } else {
+            Clear::All
+        })
     } else {
         None
     };
@@ -134,10 +139,8 @@ fn names(
         }
     }
     // DD-WRT puts the bare name behind the question mark of `/nic/update?`.
-    let bare = parameters.names().find_map(|name| {
-        let is_bare = parameters.values(name).all(str::is_empty) && name.contains('.');
-        Fqdn::parse(name).ok().filter(|_| is_bare)
-    });
+    let mut bare = parameters.bare().filter(|name| name.contains('.'));
+    let bare = bare.find_map(|name| Fqdn::parse(name).ok());
     Ok(bare.map(|name| Names::Listed(vec![Asked::Full(name)])))
 }
 
@@ -161,23 +164,20 @@ fn user_names(parameters: &Parameters<'_>, basic_user: &str) -> Vec<Fqdn> {
 fn own(parameters: &Parameters<'_>, max: usize) -> Result<Vec<(Fqdn, Declared)>, ParseError> {
     let mut own: Vec<(Fqdn, Declared)> = Vec::new();
     for parameter in parameters.names() {
-        let Some((_, name)) = parameter.split_once(':') else {
-            continue;
-        };
-        let Ok(name) = Fqdn::parse(name) else {
+        let name = parameter.split_once(':').map(|(_, name)| Fqdn::parse(name));
+        let Some(Ok(name)) = name else {
             continue;
         };
         if own.iter().any(|(known, _)| *known == name) {
             continue;
         }
-        let declared = Declared::parse(&parameters.of_host(&name))?;
-        if !declared.is_empty() {
-            own.push((name, declared));
-        }
-        if own.len() > max {
+        if own.len() == max {
             return Err(ParseError::TooManyNames);
         }
+        let declared = Declared::parse(&parameters.of_host(&name))?;
+        own.push((name, declared));
     }
+    own.retain(|(_, declared)| !declared.is_empty());
     Ok(own)
 }
 
@@ -278,6 +278,11 @@ mod tests {
             assert_eq!(found, expected);
             let own: Vec<_> = names.iter().map(|n| format!("myip:{n}=9.9.9.9")).collect();
             let own = parsed(&own.join("&")).report.map(|report| report.own.len());
+            // So many parameters alone are too many.
+            let expected = match count {
+                2000 => Err(ParseError::TooManyParameters),
+                _ => expected,
+            };
             assert_eq!(own, expected);
         }
         check(20, Ok(20));
@@ -327,8 +332,10 @@ mod tests {
             "offline=YES&myip=198.51.100.7",
             Some(Clear::All),
         );
-        check("/nic/delete", "", Some(Clear::Declared));
-        check("/nic/delete/", "", Some(Clear::Declared));
+        check("/nic/delete", "", Some(Clear::All));
+        check("/nic/delete/", "hostname=a.b", Some(Clear::All));
+        check("/nic/delete", "myip=198.51.100.7", Some(Clear::Declared));
+        check("/nic/delete", "myip=&myipv6=", Some(Clear::Declared));
         // A key that is called so.
         check("/u/nic/delete", "", None);
     }

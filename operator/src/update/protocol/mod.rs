@@ -234,7 +234,7 @@ pub enum Asked {
 pub enum Clear {
     /// Everything, whatever is declared beside.
     All,
-    /// The families that are declared; where none is, everything.
+    /// The families that are declared.
     Declared,
 }
 
@@ -244,6 +244,9 @@ pub enum ParseError {
     /// A parameter is not UTF-8, or a body is not what the dialect has.
     #[error("not in the form of the dialect")]
     NotText,
+    /// More parameters than any client sends.
+    #[error("too many parameters")]
+    TooManyParameters,
     /// More names than are taken.
     #[error("too many names")]
     TooManyNames,

@@ -5,6 +5,10 @@ use std::borrow::Cow;
 use super::ParseError;
 use crate::name::Fqdn;
 
+/// The most parameters of one request: twenty hosts with addresses of their own need less. Whoever
+/// reads them looks at each several times, before the caller is known.
+const MAX: usize = 128;
+
 /// Decoded parameters in request order, the query's before the body's.
 pub struct Parameters<'a>(Vec<Parameter<'a>>);
 
@@ -19,30 +23,31 @@ struct Parameter<'a> {
 impl<'a> Parameters<'a> {
     /// Decodes query and form body (WHATWG URL, `application/x-www-form-urlencoded`).
     ///
-    /// A second question mark separates like `&`: some routers append `?myip=…` to a path that
-    /// already has a query. A percent sign without two hex digits stands for itself, as in the
+    /// A second question mark separates like `&` where a parameter follows: some routers append
+    /// `?myip=…` to a path that already has a query. A percent sign without two hex digits stands for itself, as in the
     /// unsubstituted placeholder `%IP%`.
     pub fn parse(query: &'a [u8], form: &'a [u8]) -> Result<Self, ParseError> {
-        let query = query.split(|octet| matches!(octet, b'&' | b'?'));
-        let form = form.split(|octet| *octet == b'&');
-        let query = query.map(|pair| (pair, true));
-        query
-            .chain(form.map(|pair| (pair, false)))
-            .filter(|(pair, _)| !pair.is_empty())
-            .map(|(pair, in_url)| {
-                let equals = pair.iter().position(|octet| *octet == b'=');
-                let (name, value) = match equals {
-                    Some(at) => (&pair[..at], &pair[at + 1..]),
-                    None => (pair, &[][..]),
-                };
-                Ok(Parameter {
-                    name: decode(name, Plus::Space)?,
-                    value: decode(value, Plus::Space)?,
-                    in_url,
-                })
-            })
-            .collect::<Result<_, _>>()
-            .map(Self)
+        let in_query = query.split(|octet| *octet == b'&').flat_map(QueryParts::of);
+        let in_form = form.split(|octet| *octet == b'&');
+        let pairs = in_query.map(|pair| (pair, true));
+        let pairs = pairs.chain(in_form.map(|pair| (pair, false)));
+        let mut parameters = Vec::new();
+        for (pair, in_url) in pairs.filter(|(pair, _)| !pair.is_empty()) {
+            if parameters.len() == MAX {
+                return Err(ParseError::TooManyParameters);
+            }
+            let equals = pair.iter().position(|octet| *octet == b'=');
+            let (name, value) = match equals {
+                Some(at) => (&pair[..at], &pair[at + 1..]),
+                None => (pair, &[][..]),
+            };
+            parameters.push(Parameter {
+                name: decode(name, Plus::Space)?,
+                value: decode(value, Plus::Space)?,
+                in_url,
+            });
+        }
+        Ok(Self(parameters))
     }
 
     /// The values of every parameter of this name, commas taken apart, without surrounding spaces.
@@ -95,9 +100,47 @@ impl<'a> Parameters<'a> {
         Parameters(of_host.collect())
     }
 
+    /// The names of those that have no value.
+    pub fn bare(&self) -> impl Iterator<Item = &str> {
+        let bare = self.0.iter().filter(|parameter| parameter.value.is_empty());
+        bare.map(|parameter| &*parameter.name)
+    }
+
     /// The names of all parameters.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|parameter| &*parameter.name)
+    }
+}
+
+/// The parts of a query's piece that further question marks separate.
+struct QueryParts<'a>(Option<&'a [u8]>);
+
+impl<'a> QueryParts<'a> {
+    fn of(piece: &'a [u8]) -> Self {
+        let marks = piece.iter().take_while(|octet| **octet == b'?').count();
+        Self(Some(&piece[marks..]))
+    }
+}
+
+impl<'a> Iterator for QueryParts<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let piece = self.0.take()?;
+        let Some(mark) = piece.iter().position(|octet| *octet == b'?') else {
+            return Some(piece);
+        };
+        let rest = &piece[mark + 1..];
+        let name = rest
+            .iter()
+            .take_while(|octet| octet.is_ascii_alphanumeric())
+            .count();
+        // A password may have a question mark in it.
+        if name == 0 || rest.get(name) != Some(&b'=') {
+            return Some(piece);
+        }
+        self.0 = Some(rest);
+        Some(&piece[..mark])
     }
 }
 
@@ -154,7 +197,10 @@ mod tests {
         check("", "", &[]);
         check("a=1&b=2", "c=3", &[("a", "1"), ("b", "2"), ("c", "3")]);
         check("?a=1", "", &[("a", "1")]);
-        check("a=1?b=2", "", &[("a", "1"), ("b", "2")]);
+        check("??a=1", "", &[("a", "1")]);
+        check("a=1?b=2?c=3", "", &[("a", "1"), ("b", "2"), ("c", "3")]);
+        check("a=correct?horse", "", &[("a", "correct?horse")]);
+        check("a=correct?", "", &[("a", "correct?")]);
         check("", "a=1?b", &[("a", "1?b")]);
         check("a&=x&&b=", "", &[("a", ""), ("", "x"), ("b", "")]);
         check("a=2001%3adb8%3A%3a7", "", &[("a", "2001:db8::7")]);
@@ -176,6 +222,18 @@ mod tests {
         check(b"a=\xff", b"");
         check(b"%80=1", b"");
         check(b"", b"a=%C3");
+    }
+
+    #[test]
+    fn no_more_parameters_are_read_than_any_client_sends() {
+        let check = |count: usize, expected: Option<ParseError>| {
+            let query = "a=1&".repeat(count);
+            assert_eq!(Parameters::parse(query.as_bytes(), b"").err(), expected);
+            assert_eq!(Parameters::parse(b"", query.as_bytes()).err(), expected);
+        };
+        check(MAX, None);
+        check(MAX + 1, Some(ParseError::TooManyParameters));
+        check(100 * MAX, Some(ParseError::TooManyParameters));
     }
 
     #[test]
