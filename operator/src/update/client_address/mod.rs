@@ -12,6 +12,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use super::cidr::Cidr;
+use super::scope::{Scope, scope};
 use entry::{Entries, Entry, EntryError};
 pub use header::{AddressHeader, AddressHeaderError};
 
@@ -167,6 +168,12 @@ impl ProxyTrust {
                 return Origin::Hidden { last_hop: hop };
             }
             let Some(Entry { text, address }) = entries.next() else {
+                // With a wrong header name every client would publish the proxy's own address. One
+                // that is not public is published by nobody, and may be a client in the cluster.
+                if read == 0 && scope(hop) == Scope::Global {
+                    tell(Step::NobodyNamed);
+                    return Origin::Hidden { last_hop: hop };
+                }
                 tell(Step::NothingLeft { hop, read });
                 return Origin::Client(hop);
             };
@@ -191,6 +198,7 @@ enum Step<'a> {
         trusted: bool,
     },
     NobodyAnnounced,
+    NobodyNamed,
     NotUnderstood {
         text: &'a [u8],
         error: EntryError,
@@ -237,6 +245,10 @@ impl Step<'_> {
             Self::NobodyAnnounced => {
                 "Its PROXY protocol header names nobody: the client is not known.".to_owned()
             }
+            Self::NobodyNamed => format!(
+                "The request has no {header}, and that proxy has a public address: the client is \
+                 not known."
+            ),
             Self::NotUnderstood { text, error } => format!(
                 "The next entry of {header}, from the right, {error}: the client is not known. It is: {}",
                 Shown(text)

@@ -25,7 +25,7 @@ use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use super::address::Declared;
-use super::{Asked, CheckIn, Input, Names, ParseError, Proof, Report, canonical, client_name};
+use super::{Asked, CheckIn, Input, Names, ParseError, Report, canonical};
 use crate::name::{Fqdn, NameError};
 use crate::update::proof::SignedMessage;
 
@@ -67,15 +67,7 @@ pub enum EnvelopeError {
 
 /// Reads a request; what cannot be understood is in the result.
 pub fn parse(input: &Input<'_>) -> CheckIn {
-    let (proof, report) = match read(input.body) {
-        Ok((message, report)) => (Proof::Signature(message), report),
-        Err(_) => (Proof::Missing, Err(ParseError::NotText)),
-    };
-    CheckIn {
-        proof,
-        report,
-        client: client_name(input.user_agent, None),
-    }
+    CheckIn::of_signed(input, read(input.body).ok())
 }
 
 /// Takes a body apart. Where only name or addresses are wrong, it is still a message that can be
@@ -156,6 +148,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
+    use super::super::Proof;
     use super::*;
     use crate::update::proof::PublicKey;
 

@@ -177,6 +177,24 @@ pub struct CheckIn {
     pub client: Option<String>,
 }
 
+impl CheckIn {
+    /// A signed request: the message and what it reports; `None` where it cannot be read.
+    fn of_signed(
+        input: &Input<'_>,
+        read: Option<(SignedMessage, Result<Report, ParseError>)>,
+    ) -> Self {
+        let (proof, report) = match read {
+            Some((message, report)) => (Proof::Signature(message), report),
+            None => (Proof::Missing, Err(ParseError::NotText)),
+        };
+        Self {
+            proof,
+            report,
+            client: client_name(input.user_agent, None),
+        }
+    }
+}
+
 /// How a client shows that it may update a host.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Proof {

@@ -15,7 +15,7 @@ use ipnet::Ipv6Net;
 
 use super::address::Declared;
 use super::netstring::{self, NetstringError, Netstrings};
-use super::{CheckIn, Input, Names, ParseError, Proof, Report, canonical, client_name};
+use super::{CheckIn, Input, Names, ParseError, Report, canonical};
 use crate::name::Fqdn;
 use crate::update::proof::SignedMessage;
 
@@ -93,15 +93,7 @@ pub enum SignedError {
 
 /// Reads a request; what cannot be understood is in the result.
 pub fn parse(input: &Input<'_>) -> CheckIn {
-    let (proof, report) = match read(input.body) {
-        Ok((message, report)) => (Proof::Signature(message), report),
-        Err(_) => (Proof::Missing, Err(ParseError::NotText)),
-    };
-    CheckIn {
-        proof,
-        report,
-        client: client_name(input.user_agent, None),
-    }
+    CheckIn::of_signed(input, read(input.body).ok())
 }
 
 /// Takes a body apart. Where only name or addresses are wrong, it is still a message that can be
@@ -166,6 +158,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::Asked;
+    use super::super::Proof;
     use super::*;
     use crate::name::NameError;
     use crate::update::proof::PublicKey;

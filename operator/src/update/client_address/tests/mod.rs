@@ -73,6 +73,20 @@ fn the_first_hop_from_the_right_that_is_not_trusted_is_the_client() {
 }
 
 #[test]
+fn a_public_proxy_that_names_nobody_is_no_client() {
+    fn check(peer: &str, lines: &[&str], expected: &str) {
+        let trusted = vec!["9.9.9.0/24".parse().unwrap()];
+        let header = AddressHeader::XForwardedFor;
+        let trust = ProxyTrust { trusted, header };
+        check_origin(&trust, direct(peer), lines, expected);
+    }
+    check("9.9.9.9", &[], "9.9.9.9?");
+    check("9.9.9.9", &["8.8.8.8"], "8.8.8.8");
+    check("9.9.9.9", &["9.9.9.8"], "9.9.9.8");
+    check("8.8.8.8", &[], "8.8.8.8");
+}
+
+#[test]
 fn without_a_trusted_peer_no_header_counts() {
     let nobody = ProxyTrust::default();
     check_origin(&nobody, direct("10.42.0.1"), &["203.0.113.9"], "10.42.0.1");
