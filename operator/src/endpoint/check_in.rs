@@ -44,9 +44,9 @@ impl Endpoint {
             Ok(authorized) => authorized,
             Err(outcome) => return vec![outcome],
         };
-        let provenance = Provenance {
+        let mut provenance = Provenance {
             protocol: caller.dialect.name(),
-            client: check_in.client.filter(|c| !self.shows_secret(c, &targets)),
+            client: check_in.client,
         };
         // A host that is named twice is updated once and answered twice.
         let mut hosts: Vec<&Arc<Host>> = Vec::new();
@@ -61,6 +61,8 @@ impl Endpoint {
         let outcomes = if judged.iter().all(Result::is_ok) {
             judged.into_iter().flatten().collect()
         } else {
+            let may_be_stored = |client: &String| !self.shows_secret(client, &targets);
+            provenance.client = provenance.client.filter(may_be_stored);
             let stored = hosts
                 .iter()
                 .zip(judged)

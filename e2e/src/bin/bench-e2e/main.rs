@@ -82,7 +82,12 @@ async fn measure(options: Options) -> Result<()> {
         "server and clients need a core each"
     );
     raise_file_limit()?;
-    let stack = Stack::start(StackOptions::default()).await?;
+    // One host changes as fast as it can here, and its limit is not what is measured.
+    let options_of_stack = StackOptions {
+        operator_arguments: ["--host-change-rate", "100000"].map(str::to_owned).into(),
+        ..StackOptions::default()
+    };
+    let stack = Stack::start(options_of_stack).await?;
     let zone = stack.create_zone(ZoneOptions::default()).await?;
     let host = zone.host("bench");
     let token = stack.create_host(&host).await?;
@@ -111,6 +116,7 @@ async fn measure(options: Options) -> Result<()> {
         machine::describe(&stack).await?
     );
     page += "\n## One update, from the request to the authoritative answer\n\n\
+             Of one host, one after the other, with a `--host-change-rate` that allows it.\n\n\
              | what | n | p50 | p99 |\n|---|---|---|---|\n";
     page += &patch.row("raw status patch until its watch event (same object, same ServiceAccount)");
     page += &update.row("raw signed UPDATE (the same message)");
