@@ -12,9 +12,9 @@ use hyper::body::{Body as _, Incoming};
 use tokio::time::{Instant, timeout_at};
 
 use super::answer::Answer;
-use super::check_in::Caller;
+use super::check_in::{Caller, authenticate};
 use super::{Endpoint, checkip, whoami};
-use crate::update::client_address::{Connection, Origin};
+use crate::update::client_address::{Connection, Explanation, Origin};
 use crate::update::protocol::route::{Route, with_one_slash};
 use crate::update::protocol::{Dialect, Input, Proof, deciding, dyndns2};
 
@@ -45,7 +45,7 @@ pub(super) async fn handle(
     };
     // What is refused before anybody is asked who he is costs the source a little of its budget.
     let is_refusal = matches!(answer.status(), 405 | 408 | 413 | 415);
-    if is_refusal && !endpoint.budgets.may_fail(origin.source()) {
+    if is_refusal && endpoint.is_too_much(&head, origin) {
         return Answer::too_many().into();
     }
     answer.into()
@@ -61,24 +61,13 @@ impl Endpoint {
         deadline: Instant,
     ) -> Answer {
         let content = Content::of(&head.headers);
-        let path = with_one_slash(head.uri.path());
-        let query = head.uri.query().unwrap_or_default().as_bytes();
         let form = if content == Content::Form { body } else { b"" };
-        let route = Route::of(path, query, form, content == Content::Json);
-        let header = |name| head.headers.get(name).map(HeaderValue::as_bytes);
         let input = Input {
-            target: head
-                .uri
-                .path_and_query()
-                .map_or(path, |target| target.as_str()),
-            path,
-            query,
             form,
             body,
-            authorization: header(AUTHORIZATION),
-            user_agent: header(USER_AGENT),
-            max_names: self.options.limits.max_hosts,
+            ..self.input(head)
         };
+        let route = Route::of(input.path, input.query, form, content == Content::Json);
         let is_reading = matches!(head.method, Method::GET | Method::HEAD);
         match route {
             Route::Update(dialect) => {
@@ -108,12 +97,44 @@ impl Endpoint {
                 self.who_am_i(&input, &explanation)
             }
             Route::CheckIpPage | Route::BareIp | Route::OwnAddress => {
-                if !self.budgets.may_fail(origin.source()) {
+                if self.is_too_much(head, origin) {
                     return Answer::too_many();
                 }
                 checkip::answer(route, origin.address())
             }
         }
+    }
+
+    /// What a dialect may read of a request without its body.
+    fn input<'a>(&self, head: &'a Parts) -> Input<'a> {
+        let path = head.uri.path();
+        let target = head.uri.path_and_query();
+        let header = |name| head.headers.get(name).map(HeaderValue::as_bytes);
+        Input {
+            target: target.map_or(path, |target| target.as_str()),
+            path: with_one_slash(path),
+            query: head.uri.query().unwrap_or_default().as_bytes(),
+            authorization: header(AUTHORIZATION),
+            user_agent: header(USER_AGENT),
+            max_names: self.options.limits.max_hosts,
+            ..Input::default()
+        }
+    }
+
+    /// Whether a request that no key was asked for is beyond the budget of its source. One that
+    /// has a valid key all the same is not: its sender shall hear what is wrong.
+    fn is_too_much(&self, head: &Parts, origin: Origin) -> bool {
+        if self.budgets.may_fail(origin.source()) {
+            return false;
+        }
+        let input = self.input(head);
+        let dialect = match Route::of(input.path, input.query, input.form, false) {
+            Route::Update(dialect) if dialect.takes_forms_only() => dialect,
+            _ => Dialect::Dyndns2,
+        };
+        let proof = dialect.parse(&input).proof;
+        let is_key = matches!(proof, Proof::Token(_));
+        !is_key || authenticate(&self.index, &proof, origin.address()).is_err()
     }
 
     async fn update(&self, input: &Input<'_>, caller: Caller, origin: Origin) -> Answer {
@@ -141,11 +162,7 @@ impl Endpoint {
         Answer::text(reply.status, reply.body)
     }
 
-    fn who_am_i(
-        &self,
-        input: &Input<'_>,
-        explanation: &crate::update::client_address::Explanation,
-    ) -> Answer {
+    fn who_am_i(&self, input: &Input<'_>, explanation: &Explanation) -> Answer {
         match whoami::answer(self, input, explanation) {
             Ok(answer) => answer,
             Err(outcome)

@@ -119,6 +119,20 @@ async fn address_checks_are_limited_per_source() {
 }
 
 #[tokio::test]
+async fn a_valid_key_is_told_what_is_wrong_whatever_else_its_source_does() {
+    let fixture = slow().await;
+    fixture.count_until_limited(7, "/ip", None, 503).await;
+    let no_address = (503, "no public address\n".to_owned());
+    assert_eq!(fixture.ask(7, "/ip", Some(TOKEN)).await, no_address);
+    let in_query = format!("/ip?token={TOKEN}");
+    assert_eq!(fixture.ask(7, &in_query, None).await, no_address);
+    let (status, _) = fixture.ask(7, "/signed/update", Some(TOKEN)).await;
+    assert_eq!(status, 405);
+    let (status, _) = fixture.ask(7, "/ip", Some("wrong-horse-battery")).await;
+    assert_eq!(status, 429);
+}
+
+#[tokio::test]
 async fn a_host_that_changes_too_often_is_told_to_wait() {
     let fixture = slow().await;
     let change = async |name: &str, n: usize| {

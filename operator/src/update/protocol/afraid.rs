@@ -1,7 +1,7 @@
 //! The dialect of freedns.afraid.org, version 2: `/u/TOKEN/?address=…`.
 
 use super::grammar::{self, InPath, NameForm, segment};
-use super::{CheckIn, Input, ParseError, Reply, deciding};
+use super::{CheckIn, Input, ParseError, Reply, line_each};
 use crate::update::outcome::{Echo, Outcome};
 
 /// Reads a request; what cannot be understood is in the result.
@@ -20,11 +20,7 @@ fn in_path(path: &str) -> Result<InPath<'_>, ParseError> {
 
 /// One sentence for each outcome in request order; ddclient looks for `Updated <host> to <address>`.
 pub fn render(outcomes: &[Outcome]) -> Reply {
-    let lines: Vec<_> = outcomes.iter().map(line).collect();
-    Reply {
-        status: deciding(outcomes).status(),
-        body: lines.join("\n"),
-    }
+    line_each(outcomes, line)
 }
 
 fn line(outcome: &Outcome) -> String {

@@ -6,7 +6,7 @@
 //! ignored.
 
 use super::grammar::{self, InPath, NameForm};
-use super::{CheckIn, Input, Reply, deciding};
+use super::{CheckIn, Input, Reply, line_each};
 use crate::update::outcome::Outcome;
 
 /// Reads a request; what cannot be understood is in the result.
@@ -16,14 +16,9 @@ pub fn parse(input: &Input<'_>) -> CheckIn {
 
 /// One line for each outcome in request order.
 ///
-/// Any 503 makes the status 503; else it is 200 where one line succeeded; else the first line's. The
-/// body has no trailing line end: pfSense compares it whole.
+/// Any 503 makes the status 503; else it is 200 where one line succeeded; else the first line's.
 pub fn render(outcomes: &[Outcome]) -> Reply {
-    let lines: Vec<_> = outcomes.iter().map(line).collect();
-    Reply {
-        status: deciding(outcomes).status(),
-        body: lines.join("\n"),
-    }
+    line_each(outcomes, line)
 }
 
 fn line(outcome: &Outcome) -> String {

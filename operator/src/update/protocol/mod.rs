@@ -286,6 +286,16 @@ pub fn deciding(outcomes: &[Outcome]) -> &Outcome {
         .unwrap_or(&Outcome::NotFqdn)
 }
 
+/// An answer with a line for each outcome. There is no line end after the last: pfSense compares
+/// bodies whole.
+fn line_each(outcomes: &[Outcome], line: impl Fn(&Outcome) -> String) -> Reply {
+    let lines: Vec<_> = outcomes.iter().map(line).collect();
+    Reply {
+        status: deciding(outcomes).status(),
+        body: lines.join("\n"),
+    }
+}
+
 /// The outcome that decides where the answer is one word for all names: the first failure, and a
 /// 503 before all others.
 fn worst(outcomes: &[Outcome]) -> &Outcome {
