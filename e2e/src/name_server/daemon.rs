@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use hickory_net::proto::{op::ResponseCode, rr::RecordType};
 use tokio::{io::AsyncWriteExt, sync::Mutex};
 
@@ -115,12 +115,13 @@ impl Daemon {
         Ok(())
     }
 
-    /// Freezes it by SIGSTOP: connections stay open and nothing answers.
+    /// Freezes it: connections stay open and nothing answers.
     ///
     /// # Errors
     /// Where it does not run.
     pub async fn freeze(&self) -> Result<()> {
-        self.signal(Signal::STOP).await
+        let process = self.process.lock().await;
+        process.as_ref().context("it is stopped")?.freeze().await
     }
 
     /// Lets a frozen server go on.
@@ -128,14 +129,11 @@ impl Daemon {
     /// # Errors
     /// Where it does not run.
     pub async fn thaw(&self) -> Result<()> {
-        self.signal(Signal::CONT).await
-    }
-
-    async fn signal(&self, signal: Signal) -> Result<()> {
-        match &*self.process.lock().await {
-            Some(process) => process.signal(signal),
-            None => bail!("{} is stopped", self.program),
-        }
+        let process = self.process.lock().await;
+        process
+            .as_ref()
+            .context("it is stopped")?
+            .signal(Signal::CONT)
     }
 
     /// Puts `zone` among the zones, writes its file where there is none yet, lets `tell` make the
