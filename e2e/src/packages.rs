@@ -14,9 +14,10 @@ pub(crate) const POWERDNS_SCHEMA: &str =
     "/usr/share/pdns-backend-sqlite3/schema/schema.sqlite3.sql";
 
 /// The programs that are used, and a file by its whole path, with the package that holds each.
-const PROGRAMS: [(&str, &str); 18] = [
+const PROGRAMS: [(&str, &str); 19] = [
     ("named", "bind9"),
     ("rndc", "bind9-utils"),
+    ("named-checkconf", "bind9-utils"),
     ("nsupdate", "bind9-dnsutils"),
     ("dig", "bind9-dnsutils"),
     ("knotd", "knot"),

@@ -1,10 +1,11 @@
 //! The lives of names: changes one after the other, and what the zone holds after each.
 
 use anyhow::Result;
+use dynhost::name::Fqdn;
 use dynhost::record::change::{Basis, HostChange, NameChange, Records};
 
 use super::every_server::on_every_server;
-use super::zone::{Outcome, TTL, Zone, apply, marker, name};
+use super::zone::{Keep, Outcome, Remove, Set, TTL, Zone, addresses, apply, marker, name};
 
 /// One name's life. In records, `@` is the name, `~` the one above it, and `#1` the marker with
 /// nonce 1.
@@ -143,4 +144,43 @@ fn sorted(held: &[Vec<String>]) -> Vec<String> {
     let mut all = held.concat();
     all.sort();
     all
+}
+
+/// Our marker, and no other, is there.
+pub(crate) fn ours(nonce: u8) -> Basis {
+    Basis::Marker(marker(nonce))
+}
+
+/// A change of the A RRset alone.
+pub(crate) fn ipv4(address: &str) -> Records {
+    addresses(Set(address), Keep)
+}
+
+/// Both address RRsets are removed.
+pub(crate) fn nothing() -> Records {
+    addresses(Remove, Remove)
+}
+
+pub(crate) fn cname(target: &str, stands: bool) -> Records {
+    let target = Fqdn::parse(target).unwrap();
+    Records::Cname { target, stands }
+}
+
+/// There is no marker, and this A RRset alone.
+pub(crate) fn published(address: &str) -> Basis {
+    Basis::Rrsets {
+        ipv4: Some(address.parse().unwrap()),
+        ipv6: None,
+        cname: None,
+    }
+}
+
+/// The administrator consented, and these texts were read at the marker's name.
+pub(crate) fn adopt(marker_texts: &[&str]) -> Basis {
+    let marker_texts = marker_texts.iter().map(|text| (*text).to_owned()).collect();
+    Basis::Adopt { marker_texts }
+}
+
+pub(crate) fn first_write() -> (Records, Option<u8>, Basis) {
+    (ipv4("198.51.100.7"), Some(1), Basis::Absent)
 }

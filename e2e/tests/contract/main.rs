@@ -7,9 +7,12 @@
 
 mod batches;
 mod changes;
+mod cnames;
 mod connections;
 mod credentials;
+mod documented;
 mod every_server;
 mod lives;
 mod reading;
+mod unmarked;
 mod zone;
