@@ -391,6 +391,7 @@ impl CompactCondition {
             ConditionType::Accepted,
             ConditionType::KeyReady,
             ConditionType::Published,
+            ConditionType::DeletionPaused,
             ConditionType::Ready,
         ]
         .into_iter()
