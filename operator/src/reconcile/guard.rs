@@ -259,6 +259,7 @@ impl Guard {
     pub(super) fn report(&mut self, zone: &ObjectKey, word: Word, now: Instant) -> Report {
         let guard = zone_guard(&mut self.zones, zone, word, now);
         guard.end_pauses(now);
+        guard.whole.forget_old(now);
         guard.namespaces.retain(|_, scope| !scope.is_idle(now));
         let rows = guard.paused();
         match (guard.is_paused(), rows.is_empty()) {
