@@ -127,7 +127,7 @@ async fn a_pause_outlives_the_operator_and_does_not_melt_away() -> Result<()> {
     let zone = zone_of_teams(stack).await?;
     let team = Team::create(stack, &zone, "team", 8).await?;
     let other = Team::create(stack, &zone, "other", 4).await?;
-    let before = stack.bind.dump(&zone.apex).await?;
+    let before = records(&stack.bind, &zone).await?;
     team.label("no").await?;
     other.label("no").await?;
     await_pause(stack, &zone, "removing 12 names").await?;
@@ -145,7 +145,7 @@ async fn a_pause_outlives_the_operator_and_does_not_melt_away() -> Result<()> {
     for host in &other.hosts {
         host.await_published(&["A 60 198.51.100.7"]).await?;
     }
-    assert_eq!(stack.bind.dump(&zone.apex).await?, before);
+    assert_eq!(records(&stack.bind, &zone).await?, before);
 
     approve(stack, &pause, Timestamp::now()).await?;
     for host in &team.hosts {
@@ -157,10 +157,8 @@ async fn a_pause_outlives_the_operator_and_does_not_melt_away() -> Result<()> {
     await_no_pause(stack, &zone).await?;
     await_paused_names(stack, 0).await?;
     let mut rest = before;
-    rest.retain(|record| record.contains("other") || record.contains("ns1"));
-    let mut now = stack.bind.dump(&zone.apex).await?;
-    now.retain(|record| record.contains("other") || record.contains("ns1"));
-    assert_eq!(now, rest);
-    assert_eq!(records(&stack.bind, &zone).await?.len(), 2 * 4);
+    rest.retain(|record| record.contains("other"));
+    assert_eq!(rest.len(), 2 * 4);
+    assert_eq!(records(&stack.bind, &zone).await?, rest);
     Ok(())
 }
