@@ -324,6 +324,8 @@ struct Metadata {
 struct Rule {
     api_groups: Vec<String>,
     resources: Vec<String>,
+    #[serde(default)]
+    resource_names: Vec<String>,
     verbs: Vec<String>,
 }
 
@@ -346,6 +348,10 @@ fn deploy_grants_what_is_listed_here_and_nothing_more() {
                 let groups = rule.api_groups.join(",");
                 for resource in &rule.resources {
                     let verbs = rule.verbs.join(",");
+                    let mut resource = resource.clone();
+                    if !rule.resource_names.is_empty() {
+                        resource += &format!("[{}]", rule.resource_names.join(","));
+                    }
                     granted.insert(format!(
                         "{} {groups}/{resource} {verbs}",
                         role.metadata.name
@@ -361,6 +367,8 @@ fn deploy_grants_what_is_listed_here_and_nothing_more() {
     let expected = [
         "dynhost /namespaces list,watch".to_owned(),
         "dynhost /secrets get,list,watch,create,patch".to_owned(),
+        "dynhost apiextensions.k8s.io/customresourcedefinitions[dynamichosts.dynhost.dev] get"
+            .to_owned(),
         "dynhost dynhost.dev/dynamichosts get,list,watch,patch".to_owned(),
         "dynhost dynhost.dev/dynamichosts/status patch".to_owned(),
         "dynhost dynhost.dev/dynamiczones get,list,watch,patch".to_owned(),

@@ -67,7 +67,14 @@ const HOSTS: Description = Description {
     help: "DynamicHosts known",
 };
 
-const ALL: [&Description; 7] = [
+const PAUSED_DELETIONS: Description = Description {
+    name: "paused_deletions",
+    kind: Kind::Gauge,
+    labels: "",
+    help: "Names whose removal waits for the approval of their zone's administrator",
+};
+
+const ALL: [&Description; 8] = [
     &REQUESTS,
     &DNS_CHANGES,
     &API_WRITES,
@@ -75,6 +82,7 @@ const ALL: [&Description; 7] = [
     &LIMITED_REQUESTS,
     &CLOSED_CONNECTIONS,
     &HOSTS,
+    &PAUSED_DELETIONS,
 ];
 
 /// The reference page of all metrics, as Markdown: `docs/reference/metrics.md`.
@@ -109,6 +117,7 @@ pub struct Metrics {
     limited_requests: Family<LimitLabels, Counter>,
     closed_connections: Family<ReasonLabels, Counter>,
     hosts: Gauge,
+    paused_deletions: Gauge,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -148,6 +157,7 @@ impl Default for Metrics {
             limited_requests: registered(&mut registry, &LIMITED_REQUESTS),
             closed_connections: registered(&mut registry, &CLOSED_CONNECTIONS),
             hosts: registered(&mut registry, &HOSTS),
+            paused_deletions: registered(&mut registry, &PAUSED_DELETIONS),
             registry,
         }
     }
@@ -201,6 +211,12 @@ impl Metrics {
             .inc();
     }
 
+    /// So many names are not removed before somebody approves it.
+    pub fn show_paused_deletions(&self, names: usize) {
+        self.paused_deletions
+            .set(i64::try_from(names).unwrap_or(i64::MAX));
+    }
+
     /// The page of `/metrics`.
     pub fn render(&self, hosts: usize) -> Result<String, std::fmt::Error> {
         self.hosts.set(i64::try_from(hosts).unwrap_or(i64::MAX));
@@ -223,6 +239,7 @@ mod tests {
         metrics.count_dropped_event();
         metrics.count_limited_request("source");
         metrics.count_closed_connection("displaced");
+        metrics.show_paused_deletions(12);
         let page = metrics.render(7).unwrap();
         for line in [
             "dynhost_requests_total{protocol=\"dyndns2\",result=\"good\"} 1",
@@ -232,6 +249,7 @@ mod tests {
             "dynhost_limited_requests_total{limit=\"source\"} 1",
             "dynhost_closed_connections_total{reason=\"displaced\"} 1",
             "dynhost_hosts 7",
+            "dynhost_paused_deletions 12",
         ] {
             assert!(page.lines().any(|l| l == line), "{line} is not in\n{page}");
         }

@@ -403,6 +403,7 @@ impl CompactCondition {
             ConditionType::Accepted,
             ConditionType::KeyReady,
             ConditionType::Published,
+            ConditionType::DeletionPaused,
             ConditionType::Ready,
         ]
         .into_iter()

@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dynhost_crds::HOST_FINALIZER;
-use dynhost_crds::conditions::{ConditionStatus, Reason};
+use dynhost_crds::conditions::Reason;
 use dynhost_crds::host::DynamicHost;
 
+use super::consent::kept;
 use super::finalizer;
+use super::guard::{Cause, Permit};
 use super::key::{self, Keys};
 use super::problem::Problem;
 use super::progress::{Inputs, LET_GO};
@@ -39,6 +41,7 @@ impl Controller {
     pub(super) async fn sync_host(&self, key: &ObjectKey) -> Next {
         let Some(host) = self.index.host(key) else {
             self.progress.forget(key);
+            self.forget_deletion(key);
             return Next::Idle;
         };
         if host.meta.deleting {
@@ -47,10 +50,11 @@ impl Controller {
         let (host, outcome, next) = match self.look(&host) {
             Look::Wait => return Next::Idle,
             Look::Refused(refusal, reason) => {
-                let outcome = self.refused(&host, &refusal, reason);
-                (host, outcome, Next::Idle)
+                let (outcome, next) = self.refused(&host, &refusal, reason).await;
+                (host, outcome, next)
             }
             Look::Admitted(spec, zone) => {
+                self.withdraw(key, |cause| cause != Cause::Stale);
                 let (claimed, key) = self.claim(&host, &spec).await;
                 let (key, key_next) = match key {
                     Ok(key) => {
@@ -103,25 +107,6 @@ impl Controller {
                 Some(reason) => Look::Refused(refusal, reason),
                 None => Look::Wait,
             },
-        }
-    }
-
-    /// DNS is left as it is: another host, or the zone's administrator, may have reasons.
-    fn refused(&self, host: &Host, refusal: &Refusal, reason: Reason) -> Outcome {
-        let accepted = match refusal.message(&host.meta.key) {
-            Some(message) => Verdict::of(reason).saying(message),
-            None => Verdict::of(reason),
-        };
-        let spec = host.spec.as_ref().ok();
-        let key = spec.and_then(|spec| key::judge(&self.index, spec));
-        Outcome {
-            uid: host.meta.uid.clone(),
-            generation: host.meta.generation,
-            accepted,
-            key: key.unwrap_or(Verdict::unknown(reason)),
-            published: Verdict::unknown(reason),
-            state: self.progress.published(host),
-            settled: Box::default(),
         }
     }
 
@@ -230,6 +215,7 @@ impl Controller {
     async fn delete_host(&self, host: &Arc<Host>) -> Next {
         if !host.finalizer {
             self.progress.forget(&host.meta.key);
+            self.forget_deletion(&host.meta.key);
             return Next::Idle;
         }
         let zone = host.spec.as_ref().ok();
@@ -237,6 +223,18 @@ impl Controller {
         let inputs = Inputs::new(host, None, zone.as_deref());
         if let Some((_, wait)) = self.progress.waits(host, &inputs) {
             return Next::After(wait);
+        }
+        if let (Ok(spec), Some(zone)) = (&host.spec, &zone)
+            && self.takes_records_along(host, spec)
+        {
+            let permit = self.may_delete(host, zone).await;
+            if permit == Permit::Paused {
+                let paused = Verdict::of(Reason::DeletionPaused);
+                self.queue_status(host.meta.key.clone(), self.deleting(host, paused));
+            }
+            if permit != Permit::Granted {
+                return permit.next();
+            }
         }
         if let Err(problem) = self.clean_up(host, zone.as_deref()).await {
             // The zone's lane may be paused by this, and only a probe ends that.
@@ -248,7 +246,7 @@ impl Controller {
             let may_leave_records = self.may_have_records(host);
             let waits = may_leave_records && !self.progress.is_blocked_too_long(&host.meta);
             if waits || !problem.lets_go() {
-                self.queue_status(host.meta.key.clone(), self.deleting(host, &problem));
+                self.queue_status(host.meta.key.clone(), self.deleting(host, kept(&problem)));
                 return next;
             }
             if may_leave_records {
@@ -278,22 +276,19 @@ impl Controller {
         is_unreadable || host.reported_at().is_some() || self.progress.published(host).is_some()
     }
 
-    fn deleting(&self, host: &Host, problem: &Problem) -> Outcome {
+    fn deleting(&self, host: &Host, published: Verdict) -> Outcome {
         let spec = host.spec.as_ref().ok();
         let key = spec.and_then(|spec| key::judge(&self.index, spec));
-        let verdict = Verdict::of(problem.reason());
+        let reason = published.reason;
         Outcome {
             uid: host.meta.uid.clone(),
             generation: host.meta.generation,
             accepted: match self.index.view().admission(host) {
                 Ok(_) => Verdict::of(Reason::Accepted),
-                Err(refusal) => Verdict::of(refusal.reason().unwrap_or(problem.reason())),
+                Err(refusal) => Verdict::of(refusal.reason().unwrap_or(reason)),
             },
-            key: key.unwrap_or(Verdict::unknown(problem.reason())),
-            published: Verdict {
-                status: ConditionStatus::False,
-                ..verdict.saying(format!("the records cannot be removed yet: {problem}"))
-            },
+            key: key.unwrap_or(Verdict::unknown(reason)),
+            published,
             state: self.progress.published(host),
             settled: Box::default(),
         }

@@ -3,22 +3,27 @@
 //! ```text
 //! index -> queue -> sync_host: look -> claim -> publish -> status
 //!                   sync_zone: finalizer -> probe -> status
+//! guard: what would remove many names at once waits for the zone's administrator
 //! ```
 //!
 //! Each object is looked at by one task at a time. What has been written to DNS is known here
 //! before `status.published` says so; after a restart, `status` and the marker in DNS tell it.
 
 mod cleanup;
+mod consent;
 pub mod events;
 mod finalizer;
+mod guard;
 mod hold_back;
 mod host;
 mod key;
+mod permit;
 pub mod problem;
 mod progress;
 mod publish;
 mod queue;
 pub mod status;
+mod termination;
 mod zone;
 
 use std::collections::HashMap;
@@ -34,6 +39,7 @@ use crate::index::{Affected, Index};
 use crate::metrics::Metrics;
 use crate::watch::Freshness;
 use events::Events;
+use permit::Guarding;
 use progress::Progresses;
 use queue::Queue;
 use status::Outcome;
@@ -69,6 +75,7 @@ pub struct Controller {
     zones: Zones,
     outcomes: mpsc::UnboundedSender<(ObjectKey, Outcome)>,
     progress: Progresses,
+    guarding: Guarding,
     /// Objects to look at again, from within.
     again: mpsc::UnboundedSender<Affected>,
     told_again: tokio::sync::Mutex<mpsc::UnboundedReceiver<Affected>>,
@@ -91,6 +98,7 @@ impl Controller {
             zones: Zones::default(),
             outcomes,
             progress: Progresses::default(),
+            guarding: Guarding::default(),
             again,
             told_again: tokio::sync::Mutex::new(told_again),
         }

@@ -192,6 +192,7 @@ impl Controller {
     pub(super) async fn sync_zone(&self, key: &ObjectKey) -> Next {
         let Some(zone) = self.index.zone(key) else {
             self.zones.forget(key);
+            self.forget_zones_deletions(key);
             return Next::Idle;
         };
         let hosts = self.count_hosts(key);
@@ -218,10 +219,13 @@ impl Controller {
                 (invalid.clone(), invalid, Next::Idle)
             }
         };
+        let paused = self.paused_deletions(&zone);
+        let paused = paused.map(|paused| (ConditionType::DeletionPaused, paused));
         let verdicts = [
             (ConditionType::Accepted, accepted),
             (ConditionType::Ready, ready),
         ];
+        let verdicts = verdicts.into_iter().chain(paused);
         let former = &zone.conditions;
         let conditions = set_conditions(verdicts, zone.meta.generation, former, Timestamp::now());
         match within(CALL, self.write_zone_status(&zone, &hosts, &conditions)).await {
