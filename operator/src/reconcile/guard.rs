@@ -291,14 +291,18 @@ fn zone_guard<'a>(
     word: Word,
     now: Instant,
 ) -> &'a mut ZoneGuard {
-    zones.entry(zone.clone()).or_insert_with(|| {
+    let guard = zones.entry(zone.clone()).or_insert_with(|| {
         let mut guard = ZoneGuard::default();
         if word.paused {
             guard.whole.is_paused = true;
             guard.held_until = Some(now + HOLD);
         }
         guard
-    })
+    });
+    if word.approved {
+        guard.held_until = None;
+    }
+    guard
 }
 
 impl ZoneGuard {

@@ -235,6 +235,15 @@ fn a_pause_outlives_the_controller_that_found_it() {
     play.withdraw("a", 0..9);
     assert_eq!(play.report(), Report::NotPaused);
 
+    // An approval leaves nothing to hold.
+    let mut play = Play::new(100, 100);
+    play.word = PAUSED_BEFORE;
+    assert_eq!(play.ask_all("a", 0..9), (0, 0, 9));
+    play.word = APPROVED;
+    assert_eq!(play.ask_all("a", 0..9), (9, 0, 0));
+    play.word = PAUSED_BEFORE;
+    assert_eq!(play.report(), Report::NotPaused);
+
     // Nobody asks any more.
     let mut play = Play::new(100, 100);
     play.word = PAUSED_BEFORE;
