@@ -15,6 +15,7 @@ mod foreign_records;
 mod live_host;
 mod lost_replies;
 mod malformed_objects;
+mod many_hosts;
 mod outages;
 mod owner_ids;
 mod publishing;

@@ -129,10 +129,22 @@ impl Controller {
             metrics: &self.metrics,
             events: &self.events,
         };
-        tokio::join!(
-            within(CALL, self.add_host_finalizer(host)),
-            within(CALL, keys.ensure(host, spec))
-        )
+        // A host that needs no call waits for none.
+        let finalizer = async {
+            if host.finalizer {
+                return Ok(());
+            }
+            let _permit = self.may_call().await;
+            within(CALL, self.add_host_finalizer(host)).await
+        };
+        let key = async {
+            let _permit = match keys.is_settled(host, spec) {
+                true => None,
+                false => self.may_call().await,
+            };
+            within(CALL, keys.ensure(host, spec)).await
+        };
+        tokio::join!(finalizer, key)
     }
 
     /// Without our finalizer nothing is published: a deletion would leave the records behind.
@@ -149,9 +161,6 @@ impl Controller {
     }
 
     async fn add_host_finalizer(&self, host: &Host) -> Result<(), kube::Error> {
-        if host.finalizer {
-            return Ok(());
-        }
         self.metrics.count_api_write("host_finalizer");
         let object =
             finalizer::add::<Stored<DynamicHost>>(&self.client, &host.meta, HOST_FINALIZER).await?;
@@ -250,6 +259,7 @@ impl Controller {
                 self.events.records_left(host, note);
             }
         }
+        let _permit = self.may_call().await;
         let removed =
             finalizer::remove::<Stored<DynamicHost>>(&self.client, &host.meta, HOST_FINALIZER);
         match within(CALL, removed).await {
