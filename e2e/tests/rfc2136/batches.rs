@@ -1,12 +1,15 @@
 //! Many changes in one message, and what becomes of the others where one cannot be made.
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 use dynhost::name::RecordName;
+use dynhost::provider::lane::ZoneLane;
 use dynhost::provider::{Applied, ApplyError, Provider};
 use dynhost::record::change::{Basis, HostChange};
 use dynhost_e2e::{Mode, TcpProxy, TsigKey, UpdateCounts};
+use futures::{StreamExt, stream};
 
 use super::scripted_server::{Act, ScriptedServer, frame};
 use super::zone::{
@@ -51,6 +54,23 @@ async fn a_hundred_hosts_take_one_message() -> Result<()> {
     };
     assert_eq!(counts(&zone).await?, expected);
     assert_eq!(zone.records().await?.len(), 200);
+    Ok(())
+}
+
+/// As many at a time as the controller looks at of one zone.
+#[tokio::test]
+async fn ten_thousand_hosts_that_come_through_the_lane_take_at_most_two_hundred_messages()
+-> Result<()> {
+    const HOSTS: usize = 10_000;
+    let zone = Zone::start(&[]).await?;
+    let lane = ZoneLane::new(Arc::new(zone.provider_at(&[zone.bind.address()])?));
+    let outcomes = stream::iter(numbered(HOSTS))
+        .map(|change| lane.apply(change))
+        .buffer_unordered(400);
+    let outcomes: Outcomes = outcomes.collect().await;
+    assert_eq!((outcomes.len(), failed(&outcomes)), (HOSTS, vec![]));
+    let counts = counts(&zone).await?;
+    ensure!(counts.total() <= 200, "{counts:?}");
     Ok(())
 }
 

@@ -41,7 +41,7 @@ impl Controller {
             return Next::Idle;
         };
         if host.meta.deleting {
-            return self.delete_host(&host).await;
+            return Box::pin(self.delete_host(&host)).await;
         }
         let (host, outcome, next) = match self.look(&host) {
             Look::Wait => return Next::Idle,
@@ -50,7 +50,7 @@ impl Controller {
                 (host, outcome, Next::Idle)
             }
             Look::Admitted(spec, zone) => {
-                let (claimed, key) = self.claim(&host, &spec).await;
+                let (claimed, key) = Box::pin(self.claim(&host, &spec)).await;
                 let (key, key_next) = match key {
                     Ok(key) => {
                         let asks_again = is_unseen_by_the_watch(&key);

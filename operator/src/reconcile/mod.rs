@@ -134,10 +134,7 @@ impl Controller {
             // Before all is listed, a zone or a Secret not yet seen would look like a missing one.
             let ready = freshness.is_synced();
             while ready && let Some(object) = queue.pop(now) {
-                let look = self.look_at(object);
-                static ONCE: std::sync::Once = std::sync::Once::new();
-                ONCE.call_once(|| eprintln!("LOOK SIZE {}", size_of_val(&look)));
-                under_way.push(look);
+                under_way.push(self.look_at(object));
             }
             let next_due = match ready {
                 true => queue.next_due(),
@@ -202,10 +199,12 @@ impl Controller {
         self.calls.acquire().await.ok()
     }
 
+    /// Hundreds of hosts wait for their names to be written at the same time: what is large and
+    /// does not wait for that is in boxes, here and below.
     async fn look_at(&self, object: Affected) -> (Affected, Next) {
         let next = match &object {
             Affected::Host(key) => self.sync_host(key).await,
-            Affected::Zone(key) => self.sync_zone(key).await,
+            Affected::Zone(key) => Box::pin(self.sync_zone(key)).await,
         };
         (object, next)
     }

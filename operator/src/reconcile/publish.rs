@@ -101,7 +101,7 @@ impl Controller {
                 Err(ApplyError::PreconditionFailed(_) | ApplyError::Unknown(_)) => {
                     let refused = matches!(applied, Err(ApplyError::PreconditionFailed(_)));
                     let found = read(access, &step).await?;
-                    subject = self.get_from_api_server(&subject).await?;
+                    subject = Box::pin(self.get_from_api_server(&subject)).await?;
                     want = wanted(&subject, zone).ok_or(Problem::ZoneGone)?;
                     attempt.learn(step, &found, refused, &marker, |name| {
                         self.may_adopt(&subject.host, name)

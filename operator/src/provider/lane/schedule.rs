@@ -418,7 +418,7 @@ mod tests {
                 .unwrap()
                 .len();
             let estimate: usize = changes.iter().map(|change| Size::of(change).octets).sum();
-            let near = octets..octets * 5 / 4;
+            let near = octets * 9 / 10..octets * 3 / 2;
             assert!(
                 near.contains(&estimate),
                 "{estimate} for {octets}: {kind:?}"
