@@ -8,7 +8,6 @@ mod schedule;
 
 use std::iter;
 use std::mem;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
@@ -26,7 +25,8 @@ pub struct ZoneLane(Arc<Lane>);
 struct Lane {
     provider: Arc<dyn Provider>,
     schedule: Mutex<Schedule<Waiter>>,
-    paused: AtomicBool,
+    /// Why changes are refused; `None`: they are not.
+    pause: Mutex<Option<String>>,
 }
 
 type Outcome = Result<Applied, ApplyError>;
@@ -45,35 +45,36 @@ impl ZoneLane {
         Self(Arc::new(Lane {
             provider,
             schedule: Mutex::default(),
-            paused: AtomicBool::new(false),
+            pause: Mutex::default(),
         }))
     }
 
-    /// From now on changes are refused as [`ApplyError::Unavailable`], those that wait included.
-    pub fn pause(&self) {
-        self.0.paused.store(true, Ordering::Relaxed);
+    /// From now on changes are refused as [`ApplyError::Unavailable`], those that wait included, and
+    /// for the first reason that is given: another one each time would be news to every host.
+    pub fn pause(&self, why: &str) {
+        let why = &self.0.pause().get_or_insert_with(|| why.to_owned()).clone();
         let waiting = self.0.schedule().take_waiting();
         for Waiting { waiter, .. } in waiting {
             // Who has gone needs no answer; likewise below.
-            let _ = waiter.send(Turn::Done(Err(paused())));
+            let _ = waiter.send(Turn::Done(Err(unavailable(why))));
         }
     }
 
     /// Ends a pause.
     pub fn resume(&self) {
-        self.0.paused.store(false, Ordering::Relaxed);
+        *self.0.pause() = None;
     }
 
     /// Whether changes are refused now.
     pub fn is_paused(&self) -> bool {
-        self.0.paused.load(Ordering::Relaxed)
+        self.0.pause().is_some()
     }
 
     /// Applies one change, together with others, when its turn has come. A caller that is dropped
     /// before has changed nothing; later, the outcome is unknown.
     pub async fn apply(&self, change: HostChange) -> Outcome {
-        if self.is_paused() {
-            return Err(paused());
+        if let Some(why) = self.0.pause().as_deref() {
+            return Err(unavailable(why));
         }
         let (waiter, turn) = oneshot::channel();
         let mut place = Place {
@@ -91,9 +92,9 @@ impl ZoneLane {
     }
 }
 
-fn paused() -> ApplyError {
+fn unavailable(why: &str) -> ApplyError {
     ApplyError::Unavailable {
-        detail: "no name server of the zone answers".to_owned(),
+        detail: why.to_owned(),
         retry_after: None,
     }
 }
@@ -119,6 +120,10 @@ impl Lane {
     // The lock ends with the call: telling a waiter may come back here.
     fn next_message(&self) -> Option<Vec<Waiting<Waiter>>> {
         self.schedule().next()
+    }
+
+    fn pause(&self) -> MutexGuard<'_, Option<String>> {
+        self.pause.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The schedule is never left half changed, so that a panic elsewhere does not spoil it.
@@ -307,7 +312,7 @@ mod tests {
                 }
                 End(messages) => gate.end.add_permits(*messages),
                 Leave(caller) => callers[*caller] = None,
-                Pause => lane.pause(),
+                Pause => lane.pause("gone"),
             }
             // Nothing here waits for a timer or another thread: a poll goes as far as it can, and
             // the next lets those go on whom it has given way.
