@@ -18,6 +18,7 @@ mod lost_consent;
 mod lost_replies;
 mod malformed_objects;
 mod mass_deletion;
+mod many_hosts;
 mod outages;
 mod owner_ids;
 mod ownership;

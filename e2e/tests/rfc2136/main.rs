@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "clippy does not count helpers as tests")]
 
+mod batches;
 mod connection;
 mod credentials;
 mod scripted_server;

@@ -45,7 +45,7 @@ impl Controller {
             return Next::Idle;
         };
         if host.meta.deleting {
-            return self.delete_host(&host).await;
+            return Box::pin(self.delete_host(&host)).await;
         }
         let (host, outcome, next) = match self.look(&host) {
             Look::Wait => return Next::Idle,
@@ -55,7 +55,7 @@ impl Controller {
             }
             Look::Admitted(spec, zone) => {
                 self.withdraw(key, |cause| cause != Cause::Stale);
-                let (claimed, key) = self.claim(&host, &spec).await;
+                let (claimed, key) = Box::pin(self.claim(&host, &spec)).await;
                 let (key, key_next) = match key {
                     Ok(key) => {
                         let asks_again = is_unseen_by_the_watch(&key);
@@ -122,10 +122,22 @@ impl Controller {
             metrics: &self.metrics,
             events: &self.events,
         };
-        tokio::join!(
-            within(CALL, self.add_host_finalizer(host)),
-            within(CALL, keys.ensure(host, spec))
-        )
+        // A host that needs no call waits for none.
+        let finalizer = async {
+            if host.finalizer {
+                return Ok(());
+            }
+            let _permit = self.may_call().await;
+            within(CALL, self.add_host_finalizer(host)).await
+        };
+        let key = async {
+            let _permit = match keys.is_settled(host, spec) {
+                true => None,
+                false => self.may_call().await,
+            };
+            within(CALL, keys.ensure(host, spec)).await
+        };
+        tokio::join!(finalizer, key)
     }
 
     /// Without our finalizer nothing is published: a deletion would leave the records behind.
@@ -138,9 +150,6 @@ impl Controller {
     }
 
     async fn add_host_finalizer(&self, host: &Host) -> Result<(), kube::Error> {
-        if host.finalizer {
-            return Ok(());
-        }
         self.metrics.count_api_write("host_finalizer");
         let object =
             finalizer::add::<Stored<DynamicHost>>(&self.client, &host.meta, HOST_FINALIZER).await?;
@@ -255,6 +264,7 @@ impl Controller {
                 self.events.records_left(host, note);
             }
         }
+        let _permit = self.may_call().await;
         let removed =
             finalizer::remove::<Stored<DynamicHost>>(&self.client, &host.meta, HOST_FINALIZER);
         match within(CALL, removed).await {

@@ -112,7 +112,7 @@ impl Controller {
                 Err(ApplyError::PreconditionFailed(_) | ApplyError::Unknown(_)) => {
                     let refused = matches!(applied, Err(ApplyError::PreconditionFailed(_)));
                     let found = read(access, &step).await?;
-                    *subject = self.get_from_api_server(subject).await?;
+                    *subject = Box::pin(self.get_from_api_server(subject)).await?;
                     want = wanted(subject, zone).ok_or(Problem::ZoneGone)?;
                     attempt.learn(step, &found, refused, &marker, |name| {
                         self.may_adopt(&subject.host, name)
@@ -226,6 +226,7 @@ impl Controller {
 
     async fn get_host(&self, key: &ObjectKey) -> Result<Option<Host>, Problem> {
         let api: Api<Stored<DynamicHost>> = Api::namespaced(self.client.clone(), &key.namespace);
+        let _permit = self.may_call().await;
         let object = within(CALL, api.get_opt(&key.name)).await;
         let object = object.map_err(|error| Problem::Unavailable {
             detail: format!("the API server did not tell the host's addresses: {error}"),

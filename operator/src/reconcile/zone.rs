@@ -100,8 +100,8 @@ impl ZoneAccess {
     /// already. While no server answers, no further change waits for one: it would hold up the
     /// hosts of other zones.
     pub(super) fn failed(&self, problem: &Problem) {
-        if matches!(problem, Problem::Unavailable { .. }) {
-            self.lane.pause();
+        if let Problem::Unavailable { detail, .. } = problem {
+            self.lane.pause(detail);
         }
         let is_the_hosts_own = matches!(
             problem,
