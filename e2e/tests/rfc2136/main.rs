@@ -6,4 +6,5 @@ mod connection;
 mod credentials;
 mod ownership;
 mod scripted_server;
+mod transfer;
 mod zone;

@@ -3,6 +3,7 @@
 //! Nothing here knows a client, a runtime or a clock.
 
 pub mod change;
+pub mod contents;
 pub mod desired;
 pub mod marker;
 pub mod plan;

@@ -1,17 +1,20 @@
 //! IO: a zone written by DNS UPDATE (RFC 2136) over TCP, signed with TSIG (RFC 8945).
 
+pub mod axfr;
 mod connection;
 pub mod message;
 pub mod reply;
 pub mod server;
+mod transfer;
 pub mod transport;
 pub mod tsig;
+pub mod wire;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use futures::future::{BoxFuture, FutureExt, try_join_all};
+use futures::future::{BoxFuture, FutureExt, TryFutureExt, try_join_all};
 use futures::stream::{self, StreamExt};
 use hickory_net::proto::op::Message;
 use tokio::sync::Mutex;
@@ -20,9 +23,10 @@ use self::message::EncodeError;
 use self::server::Server;
 use self::transport::{ExchangeError, Transport};
 use self::tsig::{InvalidKey, Reply, TsigKey};
-use super::{Applied, ApplyError, Provider};
+use super::{Applied, ApplyError, Provider, TransferError};
 use crate::name::Fqdn;
 use crate::record::change::{Found, HostChange};
+use crate::record::contents::Visit;
 
 /// Messages of one call that are in flight at a time.
 const IN_FLIGHT: usize = 4;
@@ -112,6 +116,22 @@ impl Rfc2136 {
         .await
     }
 
+    async fn ask_serial(&self) -> Result<u32, ApplyError> {
+        let request = message::soa(self.take_ids(1), &self.apex)?;
+        self.with_key(&[request], Intent::Ask, |replies| match replies {
+            [reply] => reply::serial(reply),
+            _ => Err(ApplyError::Unknown("no reply".to_owned())),
+        })
+        .await
+    }
+
+    /// The servers with their indices, the preferred one first.
+    fn servers_in_order(&self) -> impl Iterator<Item = (usize, &Transport)> {
+        let preferred = self.preferred.load(Ordering::Relaxed);
+        let servers = self.servers.iter().enumerate().cycle();
+        servers.skip(preferred).take(self.servers.len())
+    }
+
     fn take_ids(&self, count: u16) -> u16 {
         self.next_id.fetch_add(count, Ordering::Relaxed)
     }
@@ -152,10 +172,8 @@ impl Rfc2136 {
             .iter()
             .map(|request| message::encode(request.clone(), key, now))
             .collect::<Result<Vec<_>, _>>()?;
-        let preferred = self.preferred.load(Ordering::Relaxed);
-        let servers = self.servers.iter().enumerate().cycle();
         let mut failures = Vec::new();
-        for (index, server) in servers.skip(preferred).take(self.servers.len()) {
+        for (index, server) in self.servers_in_order() {
             let exchanges = signed.iter().map(|request| server.exchange(&request.wire));
             match try_join_all(exchanges).await {
                 Ok(replies) => {
@@ -222,6 +240,17 @@ impl Provider for Rfc2136 {
 
     fn probe(&self) -> BoxFuture<'_, Result<(), ApplyError>> {
         self.probe_zone().boxed()
+    }
+
+    fn serial(&self) -> BoxFuture<'_, Result<Option<u32>, ApplyError>> {
+        self.ask_serial().map_ok(Some).boxed()
+    }
+
+    fn transfer<'a>(
+        &'a self,
+        visit: &'a mut Visit<'_>,
+    ) -> BoxFuture<'a, Result<u32, TransferError>> {
+        self.transfer_zone(visit).boxed()
     }
 }
 
