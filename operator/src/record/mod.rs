@@ -2,8 +2,12 @@
 //!
 //! Nothing here knows a client, a runtime or a clock.
 
+pub mod alias;
+pub mod attempt;
 pub mod change;
 pub mod contents;
 pub mod desired;
+pub mod interface_id;
 pub mod marker;
-pub mod plan;
+pub mod recovery;
+pub mod removal;

@@ -194,7 +194,7 @@ mod tests {
     use hickory_net::proto::rr::rdata::{A, AAAA, CNAME, TXT};
 
     use super::*;
-    use crate::name::Fqdn;
+    use crate::name::RecordName;
     use crate::provider::rfc2136::message::queries;
 
     fn reply(op_code: OpCode, rcode: ResponseCode, proof: Proof) -> Reply {
@@ -386,7 +386,7 @@ mod tests {
         }
         /// The answers to the queries for A, AAAA, CNAME and the marker's TXT.
         fn check(answers: [Vec<Record>; 4], expected: Found) {
-            let host = Fqdn::parse(NAME).unwrap();
+            let host = RecordName::parse(NAME).unwrap();
             let replies = answers.map(|answers| {
                 let mut reply = reply(OpCode::Query, ResponseCode::NoError, Proof::Verified);
                 reply.message.answers = answers;
