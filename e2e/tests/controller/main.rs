@@ -11,6 +11,7 @@ mod conditions;
 mod crashes;
 mod credentials;
 mod deletion;
+mod drift;
 mod events;
 mod foreign_records;
 mod live_host;

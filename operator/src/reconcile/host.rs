@@ -38,6 +38,7 @@ impl Controller {
     pub(super) async fn sync_host(&self, key: &ObjectKey) -> Next {
         let Some(host) = self.index.host(key) else {
             self.progress.forget(key);
+            self.drift.take(key);
             return Next::Idle;
         };
         if host.meta.deleting {
@@ -168,6 +169,7 @@ impl Controller {
         spec: &HostSpec,
         zone: &Zone,
     ) -> (Option<Verdict>, Option<PublishedState>, Next) {
+        let drifted = self.drift.take(&host.meta.key);
         let before = self.progress.published(host);
         if spec.suspend {
             return (Some(Verdict::of(Reason::Suspended)), before, Next::Idle);
@@ -194,7 +196,8 @@ impl Controller {
         let host = host.clone();
         let subject = Subject { host, prefix };
         let host = subject.host.clone();
-        let Publication { state, problem } = self.publish(subject, zone, &access, before).await;
+        let Publication { state, problem } =
+            self.publish(subject, zone, &access, before, drifted).await;
         let verdict = |problem: &Problem| Verdict::of(problem.reason()).saying(problem.to_string());
         match problem {
             None => {

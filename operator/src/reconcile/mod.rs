@@ -3,12 +3,14 @@
 //! ```text
 //! index -> queue -> sync_host: look -> claim -> publish -> status
 //!                   sync_zone: finalizer -> probe -> status
+//! drift -> queue (beside: a pass through each zone's DNS)
 //! ```
 //!
 //! Each object is looked at by one task at a time. What has been written to DNS is known here
 //! before `status.published` says so; after a restart, `status` and the marker in DNS tell it.
 
 mod cleanup;
+mod drift;
 pub mod events;
 mod finalizer;
 mod hold_back;
@@ -33,6 +35,7 @@ use crate::index::object::ObjectKey;
 use crate::index::{Affected, Index};
 use crate::metrics::Metrics;
 use crate::watch::Freshness;
+use drift::Drift;
 use events::Events;
 use progress::Progresses;
 use queue::Queue;
@@ -69,6 +72,7 @@ pub struct Controller {
     zones: Zones,
     outcomes: mpsc::UnboundedSender<(ObjectKey, Outcome)>,
     progress: Progresses,
+    drift: Drift,
     /// Objects to look at again, from within.
     again: mpsc::UnboundedSender<Affected>,
     told_again: tokio::sync::Mutex<mpsc::UnboundedReceiver<Affected>>,
@@ -81,6 +85,7 @@ impl Controller {
         metrics: Arc<Metrics>,
         events: Events,
         outcomes: mpsc::UnboundedSender<(ObjectKey, Outcome)>,
+        drift_interval: Duration,
     ) -> Self {
         let (again, told_again) = mpsc::unbounded_channel();
         Self {
@@ -91,6 +96,7 @@ impl Controller {
             zones: Zones::default(),
             outcomes,
             progress: Progresses::default(),
+            drift: Drift::new(drift_interval),
             again,
             told_again: tokio::sync::Mutex::new(told_again),
         }

@@ -7,6 +7,7 @@ pub mod attempt;
 pub mod change;
 pub mod contents;
 pub mod desired;
+pub mod drift;
 pub mod interface_id;
 pub mod marker;
 pub mod recovery;
