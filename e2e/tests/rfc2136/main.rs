@@ -7,4 +7,5 @@ mod batches;
 mod connection;
 mod credentials;
 mod scripted_server;
+mod transfer;
 mod zone;

@@ -42,6 +42,7 @@ impl Controller {
         let Some(host) = self.index.host(key) else {
             self.progress.forget(key);
             self.forget_deletion(key);
+            self.drift.take(key);
             return Next::Idle;
         };
         if host.meta.deleting {
@@ -160,6 +161,7 @@ impl Controller {
     }
 
     async fn bring_to_dns(&self, host: &Arc<Host>, spec: &HostSpec, zone: &Zone) -> Brought {
+        let drifted = self.drift.take(&host.meta.key);
         let before = self.progress.published(host);
         if spec.suspend {
             let verdict = Verdict::of(Reason::Suspended);
@@ -191,7 +193,7 @@ impl Controller {
             state,
             settled,
             problem,
-        } = self.publish(subject, zone, &access, before).await;
+        } = self.publish(subject, zone, &access, before, drifted).await;
         let failed = |problem: &Problem| Verdict::of(problem.reason()).saying(problem.to_string());
         let (verdict, next) = match problem {
             None => {

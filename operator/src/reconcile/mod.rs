@@ -4,6 +4,7 @@
 //! index -> queue -> sync_host: look -> claim -> publish -> status
 //!                   sync_zone: finalizer -> probe -> status
 //! guard: what would remove many names at once waits for the zone's administrator
+//! drift -> queue (beside: a pass through each zone's DNS)
 //! ```
 //!
 //! Each object is looked at by one task at a time, and the hosts of each zone have a share of the
@@ -13,6 +14,7 @@
 
 mod cleanup;
 mod consent;
+mod drift;
 pub mod events;
 mod finalizer;
 mod guard;
@@ -40,6 +42,7 @@ use crate::index::object::ObjectKey;
 use crate::index::{Affected, Index};
 use crate::metrics::Metrics;
 use crate::watch::Freshness;
+use drift::Drift;
 use events::Events;
 use permit::Guarding;
 use progress::Progresses;
@@ -96,6 +99,7 @@ pub struct Controller {
     progress: Progresses,
     guarding: Guarding,
     calls: Semaphore,
+    drift: Drift,
     /// Objects to look at again, from within.
     again: mpsc::UnboundedSender<Affected>,
     told_again: tokio::sync::Mutex<mpsc::UnboundedReceiver<Affected>>,
@@ -108,6 +112,7 @@ impl Controller {
         metrics: Arc<Metrics>,
         events: Events,
         outcomes: mpsc::UnboundedSender<(ObjectKey, Outcome)>,
+        drift_interval: Duration,
     ) -> Self {
         let (again, told_again) = mpsc::unbounded_channel();
         Self {
@@ -120,6 +125,7 @@ impl Controller {
             progress: Progresses::default(),
             guarding: Guarding::default(),
             calls: Semaphore::new(CALLS),
+            drift: Drift::new(drift_interval),
             again,
             told_again: tokio::sync::Mutex::new(told_again),
         }

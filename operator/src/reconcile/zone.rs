@@ -14,6 +14,7 @@ use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
 use tokio::time::Instant;
 
+use super::drift::Readings;
 use super::finalizer;
 use super::problem::Problem;
 use super::status::{Verdict, set_conditions};
@@ -45,6 +46,7 @@ pub(super) struct ZoneAccess {
     spec: Rfc2136Spec,
     pub lane: ZoneLane,
     pub provider: Arc<dyn Provider>,
+    pub readings: Readings,
     health: Mutex<Health>,
 }
 
@@ -83,6 +85,7 @@ impl Zones {
             spec: spec.rfc2136.clone(),
             lane: ZoneLane::new(provider.clone()),
             provider,
+            readings: Readings::default(),
             health: Mutex::default(),
         });
         zones.insert(zone.meta.key.clone(), access.clone());
@@ -193,8 +196,10 @@ impl Controller {
         let Some(zone) = self.index.zone(key) else {
             self.zones.forget(key);
             self.forget_zones_deletions(key);
+            self.drift.forget_zone(key);
             return Next::Idle;
         };
+        self.drift.watch(key);
         let hosts = self.count_hosts(key);
         if let Err(error) = within(CALL, self.keep_zone_finalizer(&zone, &hosts)).await {
             tracing::warn!(zone = %key, %error, "finalizer not written");
@@ -205,6 +210,8 @@ impl Controller {
                 let (verdict, wait, came_back) = access.check().await;
                 if came_back {
                     self.retry_hosts_of(key);
+                    // It may have come back with other records.
+                    self.drift.ask_for(key);
                 }
                 let ready = match verdict {
                     Ok(()) => Verdict::of(Reason::Ready)

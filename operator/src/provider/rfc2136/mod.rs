@@ -1,12 +1,15 @@
 //! IO: a zone written by DNS UPDATE (RFC 2136) over TCP, signed with TSIG (RFC 8945).
 
+pub mod axfr;
 mod connection;
 mod ids;
 pub mod message;
 pub mod reply;
 pub mod server;
+mod transfer;
 pub mod transport;
 pub mod tsig;
+pub mod wire;
 
 use std::collections::HashMap;
 use std::iter;
@@ -14,7 +17,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use futures::future::{BoxFuture, FutureExt, join_all, try_join_all};
+use futures::future::{BoxFuture, FutureExt, TryFutureExt, join_all, try_join_all};
 use hickory_net::proto::op::Message;
 use tokio::sync::{Mutex as AsyncMutex, Semaphore};
 
@@ -23,9 +26,10 @@ use self::message::EncodeError;
 use self::server::Server;
 use self::transport::{ExchangeError, Transport};
 use self::tsig::{InvalidKey, Reply, TsigKey};
-use super::{Applied, ApplyError, Provider};
+use super::{Applied, ApplyError, Provider, TransferError};
 use crate::name::{Fqdn, RecordName};
 use crate::record::change::{Found, HostChange};
+use crate::record::contents::Visit;
 
 /// UPDATE messages in flight, the parts of refused ones included: all parts of one go out at once,
 /// and BIND drops what is beyond its `update-quota` of 100 for all its clients.
@@ -185,6 +189,18 @@ impl Rfc2136 {
         outcome
     }
 
+    async fn ask_serial(&self) -> Result<u32, ApplyError> {
+        let id = self.ids.take(1);
+        let requests = [message::soa(id.first, &self.apex)?];
+        let order = self.order(self.current());
+        let exchange = self.with_key(&requests, Intent::Ask, &order, |replies| match replies {
+            [reply] => reply::serial(reply),
+            _ => Err(ApplyError::Unknown("no reply".to_owned())),
+        });
+        let (serial, _) = exchange.await;
+        serial
+    }
+
     fn current(&self) -> usize {
         self.current.load(Ordering::Relaxed)
     }
@@ -332,6 +348,17 @@ impl Provider for Rfc2136 {
 
     fn probe(&self) -> BoxFuture<'_, Result<(), ApplyError>> {
         self.probe_zone().boxed()
+    }
+
+    fn serial(&self) -> BoxFuture<'_, Result<Option<u32>, ApplyError>> {
+        self.ask_serial().map_ok(Some).boxed()
+    }
+
+    fn transfer<'a>(
+        &'a self,
+        visit: &'a mut Visit<'_>,
+    ) -> BoxFuture<'a, Result<u32, TransferError>> {
+        self.transfer_zone(visit).boxed()
     }
 }
 
