@@ -50,6 +50,8 @@ pub enum ConditionType {
     KeyReady,
     /// DNS says what it should.
     Published,
+    /// A client has called within `staleAfter`; only where that is set.
+    Fresh,
     /// The summary: what `kubectl wait` and GitOps health look at.
     Ready,
 }
@@ -61,6 +63,7 @@ impl ConditionType {
             Self::Accepted => "Accepted",
             Self::KeyReady => "KeyReady",
             Self::Published => "Published",
+            Self::Fresh => "Fresh",
             Self::Ready => "Ready",
         }
     }
@@ -126,6 +129,10 @@ reasons! {
     CredentialsRejected,
     /// Somebody else's records are at the name; they are left as they are.
     ForeignRecord,
+    /// A client has called within `staleAfter`.
+    Fresh,
+    /// No client has called for longer than `staleAfter`; with `whenStale: Remove` the records are removed until one does.
+    Stale,
     /// Everything that is known is published.
     Ready,
 }
@@ -134,9 +141,12 @@ impl Reason {
     /// The status of a condition that carries this reason.
     pub fn status(self) -> ConditionStatus {
         match self {
-            Self::Accepted | Self::Generated | Self::Supplied | Self::Published | Self::Ready => {
-                ConditionStatus::True
-            }
+            Self::Accepted
+            | Self::Generated
+            | Self::Supplied
+            | Self::Published
+            | Self::Fresh
+            | Self::Ready => ConditionStatus::True,
             Self::AwaitingFirstUpdate | Self::Suspended => ConditionStatus::Unknown,
             _ => ConditionStatus::False,
         }

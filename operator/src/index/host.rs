@@ -8,8 +8,9 @@ use std::sync::Arc;
 use dynhost_crds::conditions::{Condition, ConditionStatus, ConditionType, Reason};
 use dynhost_crds::host::{
     AddressFrom, DeletionPolicy, DynamicHost, DynamicHostSpec, DynamicHostStatus, IpFamily,
-    Observed, Published, TokenInUrl,
+    Observed, Published, TokenInUrl, WhenStale,
 };
+use dynhost_crds::stale_after::StaleAfter;
 use dynhost_crds::{HOST_FINALIZER, host};
 use jiff::Timestamp;
 
@@ -32,6 +33,9 @@ pub struct Host {
     /// The parsed spec, or why it cannot be used.
     pub spec: Result<HostSpec, Box<str>>,
     pub observed: Observed,
+    /// Since when its client is heard, and may be silent for as long as now: the host is not older,
+    /// or we have seen its `staleAfter` change or a suspension end.
+    pub heard_since: Timestamp,
     /// How much of `status` is stored: a JSON patch can only add below what is there.
     pub status_depth: StatusDepth,
     pub published: Option<PublishedState>,
@@ -68,6 +72,8 @@ pub struct HostSpec {
     pub public_keys: Box<[PublicKey]>,
     /// The account of the script of 2012, where its requests are taken.
     pub sha1_user: Option<Box<str>>,
+    pub stale_after: Option<StaleAfter>,
+    pub when_stale: WhenStale,
     pub deletion_policy: DeletionPolicy,
     pub suspend: bool,
 }
@@ -102,19 +108,23 @@ impl Host {
     pub fn new(object: &Stored<DynamicHost>) -> Option<Self> {
         match &object.0 {
             Ok(host) => Self::from_object(host),
-            Err(misfit) => Some(Self {
-                finalizer: has_finalizer(misfit.metadata.finalizers.as_deref()),
-                annotations: hash_of(&misfit.metadata.annotations),
-                meta: Meta::new(&misfit.metadata)?,
-                spec: Err(misfit.error.as_str().into()),
-                observed: Observed::default(),
-                status_depth: StatusDepth::Nothing,
-                published: None,
-                observed_generation: misfit.status("observedGeneration"),
-                conditions: CompactCondition::all(
-                    &misfit.status::<Vec<_>>("conditions").unwrap_or_default(),
-                ),
-            }),
+            Err(misfit) => {
+                let meta = Meta::new(&misfit.metadata)?;
+                Some(Self {
+                    finalizer: has_finalizer(misfit.metadata.finalizers.as_deref()),
+                    annotations: hash_of(&misfit.metadata.annotations),
+                    heard_since: meta.created,
+                    meta,
+                    spec: Err(misfit.error.as_str().into()),
+                    observed: Observed::default(),
+                    status_depth: StatusDepth::Nothing,
+                    published: None,
+                    observed_generation: misfit.status("observedGeneration"),
+                    conditions: CompactCondition::all(
+                        &misfit.status::<Vec<_>>("conditions").unwrap_or_default(),
+                    ),
+                })
+            }
         }
     }
 
@@ -135,8 +145,23 @@ impl Host {
             observed_generation: status.observed_generation,
             conditions: CompactCondition::all(&status.conditions),
             observed: status.observed.unwrap_or_default(),
+            heard_since: meta.created,
             meta,
         })
+    }
+
+    /// Takes over what its former version, which this one replaces at `now`, tells of the past.
+    pub fn succeed(&mut self, former: &Self, now: Timestamp) {
+        let heard = |host: &Self| {
+            let spec = host.spec.as_ref().ok();
+            spec.map(|spec| (spec.stale_after, spec.suspend))
+        };
+        if former.meta.uid == self.meta.uid {
+            self.heard_since = match heard(former) == heard(self) {
+                true => former.heard_since,
+                false => now,
+            };
+        }
     }
 
     /// Whether anything was ever reported or published: only we and the endpoint write that, so it
@@ -213,6 +238,8 @@ impl HostSpec {
                 .sha1_script
                 .as_ref()
                 .map(|script| script.user.as_str().into()),
+            stale_after: spec.stale_after,
+            when_stale: spec.when_stale,
             deletion_policy: spec.deletion_policy,
             suspend: spec.suspend,
         })
@@ -292,6 +319,7 @@ impl CompactCondition {
             ConditionType::Accepted,
             ConditionType::KeyReady,
             ConditionType::Published,
+            ConditionType::Fresh,
             ConditionType::Ready,
         ]
         .into_iter()
