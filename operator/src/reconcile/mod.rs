@@ -18,6 +18,7 @@ pub mod problem;
 mod progress;
 mod publish;
 mod queue;
+mod staleness;
 pub mod status;
 mod zone;
 
