@@ -106,12 +106,13 @@ async fn operate(options: RunOptions) -> anyhow::Result<()> {
         let controller = Controller::new(
             client.clone(),
             index.clone(),
+            freshness.clone(),
             metrics.clone(),
             events,
             outcomes_sender,
         );
-        let (fresh, end) = (freshness.clone(), when_stopped());
-        tasks.spawn(async move { controller.run(&fresh, affected, end).await });
+        let end = when_stopped();
+        tasks.spawn(async move { controller.run(affected, end).await });
     }
     let mut endpoint_options = options.endpoint;
     fit_into_file_limit(&mut endpoint_options.limits)?;

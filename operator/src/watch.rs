@@ -331,3 +331,25 @@ fn key_of(object: &impl Resource) -> ObjectKey {
         meta.name.as_deref().unwrap_or_default(),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn we_are_in_sync_while_every_watch_is_heard() {
+        assert_eq!(Freshness::default().in_sync_for(), None);
+        let freshness = Freshness::just_synced();
+        assert!(freshness.in_sync_for().is_some());
+        // A list is not whole.
+        freshness.keys.forget();
+        assert_eq!(freshness.in_sync_for(), None);
+        freshness.keys.now();
+        assert!(freshness.in_sync_for().is_some());
+        let never_listed = Freshness {
+            namespaces: Heard::default(),
+            ..freshness
+        };
+        assert_eq!(never_listed.in_sync_for(), None);
+    }
+}

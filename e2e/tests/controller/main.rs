@@ -20,5 +20,6 @@ mod owner_ids;
 mod publishing;
 mod recreated_hosts;
 mod restarted_stack;
+mod staleness;
 mod write_counts;
 mod zone_records;

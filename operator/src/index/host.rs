@@ -36,9 +36,8 @@ pub struct Host {
     /// The parsed spec, or why it cannot be used.
     pub spec: Result<HostSpec, Box<str>>,
     pub observed: Observed,
-    /// Since when its client is heard, and may be silent for as long as now: the host is not older,
-    /// or we have seen its `staleAfter` change or a suspension end.
-    pub heard_since: Timestamp,
+    /// When we have seen its `staleAfter` change: before, its client was noted less often.
+    pub stale_after_changed: Option<Timestamp>,
     /// How much of `status` is stored: a JSON patch can only add below what is there.
     pub status_depth: StatusDepth,
     pub published: Option<PublishedState>,
@@ -121,23 +120,20 @@ impl Host {
     pub fn new(object: &Stored<DynamicHost>) -> Option<Self> {
         match &object.0 {
             Ok(host) => Self::from_object(host),
-            Err(misfit) => {
-                let meta = Meta::new(&misfit.metadata)?;
-                Some(Self {
-                    finalizer: has_finalizer(misfit.metadata.finalizers.as_deref()),
-                    annotations: hash_of(&misfit.metadata.annotations),
-                    heard_since: meta.created,
-                    meta,
-                    spec: Err(misfit.error.as_str().into()),
-                    observed: Observed::default(),
-                    status_depth: StatusDepth::Nothing,
-                    published: None,
-                    observed_generation: misfit.status("observedGeneration"),
-                    conditions: CompactCondition::all(
-                        &misfit.status::<Vec<_>>("conditions").unwrap_or_default(),
-                    ),
-                })
-            }
+            Err(misfit) => Some(Self {
+                finalizer: has_finalizer(misfit.metadata.finalizers.as_deref()),
+                annotations: hash_of(&misfit.metadata.annotations),
+                meta: Meta::new(&misfit.metadata)?,
+                spec: Err(misfit.error.as_str().into()),
+                observed: Observed::default(),
+                stale_after_changed: None,
+                status_depth: StatusDepth::Nothing,
+                published: None,
+                observed_generation: misfit.status("observedGeneration"),
+                conditions: CompactCondition::all(
+                    &misfit.status::<Vec<_>>("conditions").unwrap_or_default(),
+                ),
+            }),
         }
     }
 
@@ -162,21 +158,18 @@ impl Host {
             observed_generation: status.observed_generation,
             conditions: CompactCondition::all(&status.conditions),
             observed: status.observed.unwrap_or_default(),
-            heard_since: meta.created,
+            stale_after_changed: None,
             meta,
         })
     }
 
-    /// Takes over what its former version, which this one replaces at `now`, tells of the past.
+    /// Learns from its former version, which it replaces at `now`.
     pub fn succeed(&mut self, former: &Self, now: Timestamp) {
-        let heard = |host: &Self| {
-            let spec = host.spec.as_ref().ok();
-            spec.map(|spec| (spec.stale_after, spec.suspend))
-        };
+        let stale_after = |host: &Self| host.spec.as_ref().ok().map(|spec| spec.stale_after);
         if former.meta.uid == self.meta.uid {
-            self.heard_since = match heard(former) == heard(self) {
-                true => former.heard_since,
-                false => now,
+            self.stale_after_changed = match stale_after(former) == stale_after(self) {
+                true => former.stale_after_changed,
+                false => Some(now),
             };
         }
     }

@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dynhost_crds::HOST_FINALIZER;
-use dynhost_crds::conditions::{ConditionStatus, Reason};
+use dynhost_crds::conditions::{ConditionStatus, ConditionType, Reason};
 use dynhost_crds::host::DynamicHost;
+use jiff::Timestamp;
 
 use super::finalizer;
 use super::key::{self, Keys};
 use super::problem::Problem;
 use super::progress::{Inputs, LET_GO};
 use super::publish::{Publication, Subject};
+use super::staleness::{Records, Silence, Staleness, judge, records};
 use super::status::{Outcome, Verdict};
 use super::{Controller, Next};
 use crate::admission::Refusal;
@@ -63,10 +65,18 @@ impl Controller {
                     }
                     Err(error) => (unknown_key(&host, &error), Next::After(API_RETRY)),
                 };
+                let refused = spec.suspend.then_some(Reason::Suspended);
+                let staleness = self.staleness(&host, refused);
+                let records = records(staleness, spec.when_stale);
                 let (published, state, next) = match claimed {
-                    Ok(()) => self.bring_to_dns(&host, &spec, &zone).await,
+                    Ok(()) => self.bring_to_dns(&host, &spec, &zone, records).await,
                     Err(error) => self.unclaimed(&host, &error),
                 };
+                let stale_next = match staleness.look_again(Timestamp::now()) {
+                    Some(pause) => Next::After(pause),
+                    None => Next::Idle,
+                };
+                let next = next.sooner(key_next).sooner(stale_next);
                 let Some(published) = published else {
                     return next;
                 };
@@ -76,9 +86,10 @@ impl Controller {
                     accepted: Verdict::of(Reason::Accepted),
                     key,
                     published,
+                    fresh: staleness.verdict(),
                     state,
                 };
-                (host, outcome, next.sooner(key_next))
+                (host, outcome, next)
             }
         };
         self.queue_status(host.meta.key.clone(), outcome);
@@ -99,6 +110,14 @@ impl Controller {
         }
     }
 
+    /// Whether the host's client has been silent for too long; `refused`: why it is refused now.
+    pub(super) fn staleness(&self, host: &Host, refused: Option<Reason>) -> Staleness {
+        let stale_after = host.spec.as_ref().ok().and_then(|spec| spec.stale_after);
+        let now = Timestamp::now();
+        let silence = Silence::of(host, refused, now);
+        judge(stale_after, &silence, self.freshness.in_sync_for(), now)
+    }
+
     /// DNS is left as it is: another host, or the zone's administrator, may have reasons.
     fn refused(&self, host: &Host, refusal: &Refusal, reason: Reason) -> Outcome {
         let accepted = match refusal.message(&host.meta.key) {
@@ -113,6 +132,7 @@ impl Controller {
             accepted,
             key: key.unwrap_or(Verdict::unknown(reason)),
             published: Verdict::unknown(reason),
+            fresh: self.staleness(host, Some(reason)).verdict(),
             state: self.progress.published(host),
         }
     }
@@ -167,10 +187,20 @@ impl Controller {
         host: &Arc<Host>,
         spec: &HostSpec,
         zone: &Zone,
+        records: Records,
     ) -> (Option<Verdict>, Option<PublishedState>, Next) {
         let before = self.progress.published(host);
         if spec.suspend {
             return (Some(Verdict::of(Reason::Suspended)), before, Next::Idle);
+        }
+        let was_stale = has_status(host, ConditionType::Fresh, ConditionStatus::False);
+        match records {
+            Records::AsTheyAre => return (as_before(host), before, Next::Idle),
+            // That is in status since they were removed.
+            Records::Removed if was_stale && before.is_none() => {
+                return (Some(removed()), None, Next::Idle);
+            }
+            Records::Removed | Records::AsReported => {}
         }
         let prefix = self.index.view().prefix_of(host).cloned();
         let observed = prefix.is_some() || host.reported_at().is_some();
@@ -183,7 +213,8 @@ impl Controller {
         if !zone.finalizer && !zone.meta.deleting {
             return (None, before, Next::After(API_RETRY));
         }
-        let inputs = Inputs::new(host, prefix.as_ref(), Some(zone));
+        let mut inputs = Inputs::new(host, prefix.as_ref(), Some(zone));
+        inputs.is_removed = records == Records::Removed;
         if let Some((problem, wait)) = self.progress.waits(host, &inputs) {
             let verdict = Verdict::of(problem.reason()).saying(problem.to_string());
             return (Some(verdict), before, Next::After(wait));
@@ -194,16 +225,18 @@ impl Controller {
         let host = host.clone();
         let subject = Subject { host, prefix };
         let host = subject.host.clone();
-        let Publication { state, problem } = self.publish(subject, zone, &access, before).await;
+        let Publication { state, problem } =
+            self.publish(subject, zone, &access, before, records).await;
         let verdict = |problem: &Problem| Verdict::of(problem.reason()).saying(problem.to_string());
         match problem {
             None => {
                 self.progress.succeeded(&host.meta, state.clone());
-                let reason = match observed || state.is_some() {
-                    true => Reason::Published,
-                    false => Reason::AwaitingFirstUpdate,
+                let verdict = match (observed || state.is_some(), records) {
+                    (true, Records::Removed) if state.is_none() => removed(),
+                    (true, _) => Verdict::of(Reason::Published),
+                    (false, _) => Verdict::of(Reason::AwaitingFirstUpdate),
                 };
-                (Some(Verdict::of(reason)), state, Next::Idle)
+                (Some(verdict), state, Next::Idle)
             }
             Some(Problem::HostGone) => (None, state, Next::Idle),
             Some(problem @ Problem::Prefix(_)) => {
@@ -287,9 +320,30 @@ impl Controller {
                 status: ConditionStatus::False,
                 ..verdict.saying(format!("the records cannot be removed yet: {problem}"))
             },
+            fresh: self.staleness(host, None).verdict(),
             state: self.progress.published(host),
         }
     }
+}
+
+/// The verdict on Published of a stale host that has no records.
+fn removed() -> Verdict {
+    Verdict::of(Reason::Published).saying("the host is stale, and its records are removed")
+}
+
+/// The verdict on Published as it is in status.
+fn as_before(host: &Host) -> Option<Verdict> {
+    let published = host.condition(ConditionType::Published)?;
+    Some(Verdict {
+        status: published.status,
+        reason: published.reason,
+        message: published.message.clone(),
+    })
+}
+
+fn has_status(host: &Host, of: ConditionType, status: ConditionStatus) -> bool {
+    host.condition(of)
+        .is_some_and(|condition| condition.status == status)
 }
 
 /// Whether the watch, which shows Secrets of the right type only, would not tell of a change.

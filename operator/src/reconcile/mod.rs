@@ -65,6 +65,7 @@ impl Next {
 pub struct Controller {
     client: kube::Client,
     index: Arc<Index>,
+    freshness: Arc<Freshness>,
     metrics: Arc<Metrics>,
     events: Events,
     zones: Zones,
@@ -79,6 +80,7 @@ impl Controller {
     pub fn new(
         client: kube::Client,
         index: Arc<Index>,
+        freshness: Arc<Freshness>,
         metrics: Arc<Metrics>,
         events: Events,
         outcomes: mpsc::UnboundedSender<(ObjectKey, Outcome)>,
@@ -87,6 +89,7 @@ impl Controller {
         Self {
             client,
             index,
+            freshness,
             metrics,
             events,
             zones: Zones::default(),
@@ -100,7 +103,6 @@ impl Controller {
     /// Looks at what is affected, until `stop`; then finishes what is under way, for a limited time.
     pub async fn run(
         &self,
-        freshness: &Freshness,
         mut affected: mpsc::UnboundedReceiver<Affected>,
         stop: impl Future<Output = ()>,
     ) {
@@ -112,7 +114,7 @@ impl Controller {
         loop {
             let now = Instant::now();
             // Before all is listed, a zone or a Secret not yet seen would look like a missing one.
-            let ready = freshness.is_synced();
+            let ready = self.freshness.is_synced();
             while ready
                 && under_way.len() < CONCURRENCY
                 && let Some(object) = queue.pop(now)

@@ -14,6 +14,7 @@ use kube::api::Api;
 
 use super::Controller;
 use super::problem::Problem;
+use super::staleness::{Records, Staleness};
 use super::zone::ZoneAccess;
 use crate::admission::Admitted;
 use crate::deadline::{CALL, within};
@@ -58,9 +59,12 @@ impl Controller {
         zone: &Zone,
         access: &ZoneAccess,
         before: Option<PublishedState>,
+        records: Records,
     ) -> Publication {
         let mut state = before;
-        let problem = self.write_names(subject, zone, access, &mut state).await;
+        let problem = self
+            .write_names(subject, zone, access, &mut state, records)
+            .await;
         Publication {
             state,
             problem: problem.err(),
@@ -73,8 +77,18 @@ impl Controller {
         zone: &Zone,
         access: &ZoneAccess,
         state: &mut Option<PublishedState>,
+        mut records: Records,
     ) -> Result<(), Problem> {
-        let mut want = wanted(&subject, zone).ok_or(Problem::ZoneGone)?;
+        let known = state.as_ref().map(|state| state.known.clone());
+        let known = known.unwrap_or_default();
+        let wanted = |subject: &Subject, records| {
+            let want = wanted(subject, zone).ok_or(Problem::ZoneGone)?;
+            Ok::<_, Problem>(match records {
+                Records::Removed => want.without_records(&known),
+                Records::AsReported | Records::AsTheyAre => want,
+            })
+        };
+        let mut want = wanted(&subject, records)?;
         let mut attempt = self
             .begin(&subject, zone, state.as_ref())
             .ok_or(Problem::ZoneGone)?;
@@ -102,7 +116,11 @@ impl Controller {
                     let refused = matches!(applied, Err(ApplyError::PreconditionFailed(_)));
                     let found = read(access, &step).await?;
                     subject = self.get_from_api_server(&subject).await?;
-                    want = wanted(&subject, zone).ok_or(Problem::ZoneGone)?;
+                    // The index may not have told yet that its client called.
+                    if self.staleness(&subject.host, None) != Staleness::Stale {
+                        records = Records::AsReported;
+                    }
+                    want = wanted(&subject, records)?;
                     attempt.learn(step, &found, refused, &marker, |name| {
                         self.may_adopt(&subject.host, name)
                     });

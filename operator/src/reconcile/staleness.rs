@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use dynhost_crds::conditions::{ConditionStatus, ConditionType};
+use dynhost_crds::conditions::{ConditionStatus, ConditionType, Reason};
 use dynhost_crds::host::WhenStale;
 use dynhost_crds::stale_after::StaleAfter;
 use jiff::Timestamp;
 
+use super::status::Verdict;
 use crate::index::host::Host;
 use crate::update::heartbeat::is_of_a_wrong_clock;
 
@@ -23,9 +24,11 @@ pub(super) struct Silence {
     pub(super) last_seen: Option<Timestamp>,
     /// The newest of the reports.
     pub(super) changed_at: Option<Timestamp>,
-    /// Silence before it says nothing: the host, or its `staleAfter`, is not older, or its client
-    /// was refused.
+    /// Silence before it says nothing: the client was refused, or its host had another `staleAfter`
+    /// or none.
     pub(super) counted_from: Timestamp,
+    /// Why its client is refused, so that its silence says nothing.
+    pub(super) refused: Option<Reason>,
     /// The host was called stale, and so it stays until its client calls.
     pub(super) was_stale: bool,
 }
@@ -37,6 +40,8 @@ pub(super) enum Staleness {
     NotApplicable,
     /// No client has ever called.
     Awaiting,
+    /// Its client is refused, for this reason.
+    Refused(Reason),
     /// It is not stale before `until`, if its client does not call.
     Fresh {
         until: Timestamp,
@@ -60,17 +65,25 @@ pub(super) enum Records {
 }
 
 impl Silence {
-    pub(super) fn of(host: &Host) -> Self {
+    /// `refused`: why the host's client is refused now.
+    pub(super) fn of(host: &Host, refused: Option<Reason>, now: Timestamp) -> Self {
         let observed = &host.observed;
         let prefix = observed.ipv6_prefix.as_ref().map(|o| o.changed_at);
         let fresh = host.condition(ConditionType::Fresh);
-        let since = fresh.filter(|fresh| fresh.status == ConditionStatus::True);
-        let since = since.map_or(host.heard_since, |fresh| fresh.since);
+        let status = fresh.map(|fresh| (fresh.status, fresh.since));
+        let counted_from = match status {
+            Some((ConditionStatus::True, since)) => since,
+            // It is judged, or its client is heard, for the first time.
+            _ => now,
+        };
         Self {
             last_seen: observed.last_seen,
             changed_at: host.reported_at().max(prefix),
-            counted_from: since.max(host.heard_since),
-            was_stale: fresh.is_some_and(|fresh| fresh.status == ConditionStatus::False),
+            counted_from: host
+                .stale_after_changed
+                .map_or(counted_from, |changed| counted_from.max(changed)),
+            refused,
+            was_stale: status.is_some_and(|(status, _)| status == ConditionStatus::False),
         }
     }
 }
@@ -97,6 +110,12 @@ pub(super) fn judge(
         }
         Some(seen) => seen,
     };
+    if let Some(reason) = silence.refused {
+        return match silence.was_stale {
+            true => Staleness::Stale,
+            false => Staleness::Refused(reason),
+        };
+    }
     let counted = match silence.was_stale {
         true => seen,
         false => seen.max(silence.counted_from),
@@ -127,10 +146,21 @@ pub(super) fn records(staleness: Staleness, when_stale: WhenStale) -> Records {
 }
 
 impl Staleness {
+    /// The condition Fresh, where there is one.
+    pub(super) fn verdict(self) -> Option<Verdict> {
+        Some(match self {
+            Self::NotApplicable => return None,
+            Self::Awaiting => Verdict::of(Reason::AwaitingFirstUpdate),
+            Self::Refused(reason) => Verdict::unknown(reason),
+            Self::Fresh { .. } => Verdict::of(Reason::Fresh),
+            Self::StillStale { .. } | Self::Stale => Verdict::of(Reason::Stale),
+        })
+    }
+
     /// When to judge again, where nothing happens before.
     pub(super) fn look_again(self, now: Timestamp) -> Option<Duration> {
         let after = match self {
-            Self::NotApplicable | Self::Awaiting | Self::Stale => return None,
+            Self::NotApplicable | Self::Awaiting | Self::Refused(_) | Self::Stale => return None,
             Self::Fresh { until } => Duration::try_from(until.duration_since(now)),
             Self::StillStale { known_in } => Ok(known_in),
         };
@@ -144,8 +174,10 @@ fn later(time: Timestamp, by: Duration) -> Timestamp {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
-    use Staleness::{Awaiting, Fresh, NotApplicable, Stale, StillStale};
+    use Staleness::{Awaiting, Fresh, NotApplicable, Refused, Stale, StillStale};
 
     /// Minutes after midnight, as times.
     fn at(minutes: i64) -> Timestamp {
@@ -159,12 +191,13 @@ mod tests {
 
     const HOUR: i64 = 60;
 
-    /// A host created and seen at midnight.
+    /// A host that is fresh since long ago, and was last seen then.
     fn seen(last_seen: i64) -> Silence {
         Silence {
             last_seen: Some(at(last_seen)),
             changed_at: Some(at(-500)),
             counted_from: at(-1000),
+            refused: None,
             was_stale: false,
         }
     }
@@ -308,6 +341,84 @@ mod tests {
     }
 
     #[test]
+    fn who_is_refused_is_not_silent() {
+        let refused = Silence {
+            refused: Some(Reason::Suspended),
+            ..seen(0)
+        };
+        check("4h", refused, 450 * HOUR, Refused(Reason::Suspended));
+        let was_stale = true;
+        let stale = Silence {
+            was_stale,
+            ..refused
+        };
+        check("4h", stale, 450 * HOUR, Stale);
+    }
+
+    #[test]
+    fn what_a_host_tells_of_its_clients_silence() {
+        fn check(status: Value, changed: Option<i64>, expected: Silence) {
+            let mut host = host(status);
+            host.stale_after_changed = changed.map(at);
+            assert_eq!(Silence::of(&host, None, at(9)), expected);
+        }
+        let fresh = |status: &str, reason: &str| {
+            json!([{
+                "type": "Fresh", "status": status, "reason": reason, "message": "",
+                "lastTransitionTime": at(2),
+            }])
+        };
+        let nothing = Silence {
+            last_seen: None,
+            changed_at: None,
+            counted_from: at(9),
+            refused: None,
+            was_stale: false,
+        };
+        check(json!({}), None, nothing);
+        let report = |minute| json!({"changedAt": at(minute), "protocol": "dyndns2"});
+        let observed = json!({
+            "ipv4": report(3), "ipv6": report(4), "ipv6Prefix": report(5), "lastSeen": at(6),
+        });
+        let reported = Silence {
+            last_seen: Some(at(6)),
+            changed_at: Some(at(5)),
+            ..nothing
+        };
+        check(json!({"observed": observed}), None, reported);
+        for (status, reason, changed, counted_from, was_stale) in [
+            ("Unknown", "AwaitingFirstUpdate", None, 9, false),
+            ("Unknown", "Suspended", None, 9, false),
+            ("True", "Fresh", None, 2, false),
+            ("True", "Fresh", Some(1), 2, false),
+            ("True", "Fresh", Some(4), 4, false),
+            ("False", "Stale", None, 9, true),
+        ] {
+            let expected = Silence {
+                counted_from: at(counted_from),
+                was_stale,
+                ..nothing
+            };
+            check(
+                json!({"conditions": fresh(status, reason)}),
+                changed,
+                expected,
+            );
+        }
+    }
+
+    /// A host with this status.
+    fn host(status: Value) -> Host {
+        let object = json!({
+            "metadata": {"name": "home", "namespace": "family", "uid": "h", "resourceVersion": "1",
+                         "creationTimestamp": "2025-01-01T00:00:00Z"},
+            "spec": {"hostname": "home.dyn.example.org", "zoneRef": {"name": "dyn"}},
+            "status": status,
+        });
+        Host::from_object(&serde_json::from_value(object).unwrap()).unwrap()
+    }
+
+    #[test]
     fn a_clock_that_is_ahead_makes_fresh_but_not_for_ever() {
         let until = |minutes| Fresh { until: at(minutes) };
         check("4h", seen(24 * HOUR), 0, until(29 * HOUR));
@@ -327,6 +438,7 @@ mod tests {
         }
         check(NotApplicable, None);
         check(Awaiting, None);
+        check(Refused(Reason::Suspended), None);
         check(Stale, None);
         check(Fresh { until: at(45) }, Some(45 * 60 + 1));
         check(Fresh { until: at(-1) }, Some(1));
@@ -343,6 +455,7 @@ mod tests {
         for (staleness, keep, remove) in [
             (NotApplicable, AsReported, AsReported),
             (Awaiting, AsReported, AsReported),
+            (Refused(Reason::Suspended), AsReported, AsReported),
             (Fresh { until }, AsReported, AsReported),
             (StillStale { known_in }, AsReported, AsTheyAre),
             (Stale, AsReported, Removed),
