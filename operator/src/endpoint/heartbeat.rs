@@ -166,7 +166,7 @@ impl Heartbeats {
                 return Ok(());
             };
             self.metrics.count_api_write("heartbeat");
-            match self.api.patch_status(&current, patch).await {
+            match self.api.store(&current, patch).await {
                 Ok(()) => return Ok(()),
                 Err(error) => match status_of(&error) {
                     Some(404 | 410) => return Ok(()),

@@ -26,7 +26,7 @@ impl HostApi {
         Self { client, index }
     }
 
-    pub(super) async fn patch_status(
+    pub(super) async fn store(
         &self,
         host: &Host,
         patch: json_patch::Patch,

@@ -186,7 +186,7 @@ impl Observer {
         let patch = guarded_patch(host, news, provenance, guard, Timestamp::now());
         let (uid, families) = (&host.meta.uid, news.addresses.families());
         let before = self.doubts.enter(uid, families);
-        let sent = self.api.patch_status(host, patch).await;
+        let sent = self.api.store(host, patch).await;
         self.metrics.count_api_write("observed");
         match sent {
             Ok(()) => {
