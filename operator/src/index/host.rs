@@ -17,7 +17,7 @@ use jiff::Timestamp;
 
 use super::object::{Meta, ObjectKey};
 use super::stored::Stored;
-use crate::name::{Fqdn, RecordName};
+use crate::name::{Fqdn, NameError, RecordName};
 use crate::record::alias::Alias;
 use crate::record::change::Known;
 use crate::record::interface_id::InterfaceId;
@@ -41,6 +41,8 @@ pub struct Host {
     /// How much of `status` is stored: a JSON patch can only add below what is there.
     pub status_depth: StatusDepth,
     pub published: Option<PublishedState>,
+    /// Aliases that may be in DNS without `published` saying so.
+    pub pending: Box<[Alias]>,
     pub observed_generation: Option<i64>,
     pub conditions: Vec<CompactCondition>,
 }
@@ -129,6 +131,7 @@ impl Host {
                 stale_after_changed: None,
                 status_depth: StatusDepth::Nothing,
                 published: None,
+                pending: Box::default(),
                 observed_generation: misfit.status("observedGeneration"),
                 conditions: CompactCondition::all(
                     &misfit.status::<Vec<_>>("conditions").unwrap_or_default(),
@@ -155,6 +158,11 @@ impl Host {
                 .published
                 .as_ref()
                 .map(|published| PublishedState::new(published, hostname.as_ref())),
+            pending: status
+                .pending_aliases
+                .iter()
+                .filter_map(|alias| to_alias(alias).ok())
+                .collect(),
             observed_generation: status.observed_generation,
             conditions: CompactCondition::all(&status.conditions),
             observed: status.observed.unwrap_or_default(),
@@ -294,16 +302,20 @@ impl FromPrefix {
 fn aliases(hostname: &Fqdn, specs: &[host::Alias]) -> Result<Box<[Alias]>, Box<str>> {
     let mut names = HashSet::from([RecordName::from(hostname.clone())]);
     let alias = |spec: &host::Alias| {
-        let name = RecordName::parse(&spec.name).map_err(|e| format!("aliases: {e}"))?;
-        match names.insert(name.clone()) {
-            true => Ok(Alias {
-                name,
-                kind: spec.type_,
-            }),
-            false => Err(format!("aliases: {name} is there twice").into()),
+        let alias = to_alias(spec).map_err(|e| format!("aliases: {e}"))?;
+        match names.insert(alias.name.clone()) {
+            true => Ok(alias),
+            false => Err(format!("aliases: {} is there twice", alias.name).into()),
         }
     };
     specs.iter().map(alias).collect()
+}
+
+fn to_alias(alias: &host::Alias) -> Result<Alias, NameError> {
+    Ok(Alias {
+        name: RecordName::parse(&alias.name)?,
+        kind: alias.type_,
+    })
 }
 
 impl HostSpec {

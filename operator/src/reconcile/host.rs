@@ -22,6 +22,7 @@ use crate::index::host::{Host, HostSpec, PublishedState};
 use crate::index::object::ObjectKey;
 use crate::index::stored::Stored;
 use crate::index::zone::Zone;
+use crate::record::alias::Alias;
 
 /// Pause before what the API server did not take is tried again.
 const API_RETRY: Duration = Duration::from_secs(1);
@@ -68,7 +69,12 @@ impl Controller {
                 let refused = spec.suspend.then_some(Reason::Suspended);
                 let staleness = self.staleness(&host, refused);
                 let records = records(staleness, spec.when_stale);
-                let (published, state, next) = match claimed {
+                let Brought {
+                    verdict,
+                    state,
+                    settled,
+                    next,
+                } = match claimed {
                     Ok(()) => self.bring_to_dns(&host, &spec, &zone, records).await,
                     Err(error) => self.unclaimed(&host, &error),
                 };
@@ -77,7 +83,7 @@ impl Controller {
                     None => Next::Idle,
                 };
                 let next = next.sooner(key_next).sooner(stale_next);
-                let Some(published) = published else {
+                let Some(published) = verdict else {
                     return next;
                 };
                 let outcome = Outcome {
@@ -88,6 +94,7 @@ impl Controller {
                     published,
                     fresh: staleness.verdict(),
                     state,
+                    settled,
                 };
                 (host, outcome, next)
             }
@@ -134,6 +141,7 @@ impl Controller {
             published: Verdict::unknown(reason),
             fresh: self.staleness(host, Some(reason)).verdict(),
             state: self.progress.published(host),
+            settled: Box::default(),
         }
     }
 
@@ -156,16 +164,12 @@ impl Controller {
     }
 
     /// Without our finalizer nothing is published: a deletion would leave the records behind.
-    fn unclaimed(
-        &self,
-        host: &Host,
-        error: &kube::Error,
-    ) -> (Option<Verdict>, Option<PublishedState>, Next) {
+    fn unclaimed(&self, host: &Host, error: &kube::Error) -> Brought {
         tracing::warn!(host = %host.meta.key, %error, "finalizer not added");
         let verdict = Verdict::unknown(Reason::ProviderUnavailable)
             .saying(format!("our finalizer could not be added: {error}"));
         let state = self.progress.published(host);
-        (Some(verdict), state, Next::After(API_RETRY))
+        Brought::new(Some(verdict), state, Next::After(API_RETRY))
     }
 
     async fn add_host_finalizer(&self, host: &Host) -> Result<(), kube::Error> {
@@ -181,24 +185,24 @@ impl Controller {
         Ok(())
     }
 
-    /// The verdict on Published (`None`: no verdict yet), what is in DNS, and when to look again.
     async fn bring_to_dns(
         &self,
         host: &Arc<Host>,
         spec: &HostSpec,
         zone: &Zone,
         records: Records,
-    ) -> (Option<Verdict>, Option<PublishedState>, Next) {
+    ) -> Brought {
         let before = self.progress.published(host);
         if spec.suspend {
-            return (Some(Verdict::of(Reason::Suspended)), before, Next::Idle);
+            let verdict = Verdict::of(Reason::Suspended);
+            return Brought::new(Some(verdict), before, Next::Idle);
         }
         let was_stale = has_status(host, ConditionType::Fresh, ConditionStatus::False);
         match records {
-            Records::AsTheyAre => return (as_before(host), before, Next::Idle),
+            Records::AsTheyAre => return Brought::new(as_before(host), before, Next::Idle),
             // That is in status since they were removed.
-            Records::Removed if was_stale && before.is_none() => {
-                return (Some(removed()), None, Next::Idle);
+            Records::Removed if was_stale && before.is_none() && host.pending.is_empty() => {
+                return Brought::new(Some(removed()), None, Next::Idle);
             }
             Records::Removed | Records::AsReported => {}
         }
@@ -206,29 +210,32 @@ impl Controller {
         let observed = prefix.is_some() || host.reported_at().is_some();
         if !observed && before.is_none() {
             let verdict = Verdict::of(Reason::AwaitingFirstUpdate);
-            return (Some(verdict), None, Next::Idle);
+            return Brought::new(Some(verdict), None, Next::Idle);
         }
         // Without it the zone, and with it the credentials, could be deleted under the records. Its
         // arrival brings us back.
         if !zone.finalizer && !zone.meta.deleting {
-            return (None, before, Next::After(API_RETRY));
+            return Brought::new(None, before, Next::After(API_RETRY));
         }
         let mut inputs = Inputs::new(host, prefix.as_ref(), Some(zone));
         inputs.is_removed = records == Records::Removed;
         if let Some((problem, wait)) = self.progress.waits(host, &inputs) {
             let verdict = Verdict::of(problem.reason()).saying(problem.to_string());
-            return (Some(verdict), before, Next::After(wait));
+            return Brought::new(Some(verdict), before, Next::After(wait));
         }
         let Some(access) = self.zones.access(&self.client, zone) else {
-            return (None, before, Next::After(API_RETRY));
+            return Brought::new(None, before, Next::After(API_RETRY));
         };
         let host = host.clone();
         let subject = Subject { host, prefix };
         let host = subject.host.clone();
-        let Publication { state, problem } =
-            self.publish(subject, zone, &access, before, records).await;
-        let verdict = |problem: &Problem| Verdict::of(problem.reason()).saying(problem.to_string());
-        match problem {
+        let Publication {
+            state,
+            settled,
+            problem,
+        } = self.publish(subject, zone, &access, before, records).await;
+        let failed = |problem: &Problem| Verdict::of(problem.reason()).saying(problem.to_string());
+        let (verdict, next) = match problem {
             None => {
                 self.progress.succeeded(&host.meta, state.clone());
                 let verdict = match (observed || state.is_some(), records) {
@@ -236,19 +243,23 @@ impl Controller {
                     (true, _) => Verdict::of(Reason::Published),
                     (false, _) => Verdict::of(Reason::AwaitingFirstUpdate),
                 };
-                (Some(verdict), state, Next::Idle)
+                (Some(verdict), Next::Idle)
             }
-            Some(Problem::HostGone) => (None, state, Next::Idle),
+            Some(Problem::HostGone) => (None, Next::Idle),
             Some(problem @ Problem::Prefix(_)) => {
                 self.progress.succeeded(&host.meta, state.clone());
-                (Some(verdict(&problem)), state, Next::Idle)
+                (Some(failed(&problem)), Next::Idle)
             }
             Some(problem) => {
                 access.failed(&problem);
                 self.look_at_zone(&spec.zone);
                 let next = self.progress.failed(&host, state.clone(), inputs, &problem);
-                (Some(verdict(&problem)), state, next)
+                (Some(failed(&problem)), next)
             }
+        };
+        Brought {
+            settled,
+            ..Brought::new(verdict, state, next)
         }
     }
 
@@ -322,6 +333,7 @@ impl Controller {
             },
             fresh: self.staleness(host, None).verdict(),
             state: self.progress.published(host),
+            settled: Box::default(),
         }
     }
 }
@@ -355,6 +367,28 @@ fn unknown_key(host: &Host, error: &kube::Error) -> Verdict {
     tracing::warn!(host = %host.meta.key, %error, "update key not ready");
     Verdict::of(Reason::SecretNotFound)
         .saying(format!("the Secret could not be read or written: {error}"))
+}
+
+/// What an attempt to bring a host to DNS came to.
+struct Brought {
+    /// On Published; `None`: there is none yet.
+    verdict: Option<Verdict>,
+    /// What is in DNS.
+    state: Option<PublishedState>,
+    /// Announced aliases of which `state` tells all.
+    settled: Box<[Alias]>,
+    next: Next,
+}
+
+impl Brought {
+    fn new(verdict: Option<Verdict>, state: Option<PublishedState>, next: Next) -> Self {
+        Self {
+            verdict,
+            state,
+            settled: Box::default(),
+            next,
+        }
+    }
 }
 
 enum Look {
