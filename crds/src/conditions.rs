@@ -52,6 +52,8 @@ pub enum ConditionType {
     Published,
     /// Of a zone, and there only while it is True: too many names would go at once.
     DeletionPaused,
+    /// A client has called within `staleAfter`; only where that is set.
+    Fresh,
     /// The summary: what `kubectl wait` and GitOps health look at.
     Ready,
 }
@@ -64,6 +66,7 @@ impl ConditionType {
             Self::KeyReady => "KeyReady",
             Self::Published => "Published",
             Self::DeletionPaused => "DeletionPaused",
+            Self::Fresh => "Fresh",
             Self::Ready => "Ready",
         }
     }
@@ -133,6 +136,10 @@ reasons! {
     PrefixMismatch,
     /// Too many names of the zone would lose their records at once; nothing is removed before the zone's administrator approves it.
     DeletionPaused,
+    /// A client has called within `staleAfter`.
+    Fresh,
+    /// No client has called for longer than `staleAfter`; with `whenStale: Remove` the records are removed until one does.
+    Stale,
     /// Everything that is known is published.
     Ready,
 }
@@ -141,9 +148,12 @@ impl Reason {
     /// The status of a condition that carries this reason.
     pub fn status(self) -> ConditionStatus {
         match self {
-            Self::Accepted | Self::Generated | Self::Supplied | Self::Published | Self::Ready => {
-                ConditionStatus::True
-            }
+            Self::Accepted
+            | Self::Generated
+            | Self::Supplied
+            | Self::Published
+            | Self::Fresh
+            | Self::Ready => ConditionStatus::True,
             Self::AwaitingFirstUpdate | Self::Suspended => ConditionStatus::Unknown,
             _ => ConditionStatus::False,
         }

@@ -192,7 +192,7 @@ fn only_run_spawns_what_lives_as_long_as_the_process() {
 fn the_api_server_is_written_to_in_few_places() {
     // The endpoint's observations, the controller's status of hosts, and that of zones.
     let status = [
-        "endpoint/observe.rs",
+        "endpoint/host_api.rs",
         "reconcile/status.rs",
         "reconcile/zone.rs",
     ];
@@ -200,7 +200,7 @@ fn the_api_server_is_written_to_in_few_places() {
     // Those, finalizers and update keys; Events go through kube's recorder.
     check_only(
         &[
-            "endpoint/observe.rs",
+            "endpoint/host_api.rs",
             "reconcile/finalizer.rs",
             "reconcile/key.rs",
             "reconcile/status.rs",

@@ -15,6 +15,7 @@ pub mod admission;
 pub mod config;
 pub mod deadline;
 pub mod endpoint;
+pub mod in_sync;
 pub mod index;
 pub mod metrics;
 pub mod name;

@@ -81,6 +81,8 @@ impl Zone {
                 address: Default::default(),
                 ipv6: None,
                 aliases: Vec::new(),
+                stale_after: None,
+                when_stale: Default::default(),
                 deletion_policy: Default::default(),
                 suspend: false,
             },

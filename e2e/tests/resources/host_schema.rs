@@ -75,6 +75,13 @@ async fn every_other_field_of_a_host_is_bounded() {
         ("spec.address.from", "Request".into()),
         ("spec.address.from", "Connection".into()),
         ("spec.address.allowPrivate", true.into()),
+        ("spec.staleAfter", "1m".into()),
+        ("spec.staleAfter", "60s".into()),
+        ("spec.staleAfter", "36h".into()),
+        ("spec.staleAfter", "1h30m".into()),
+        ("spec.staleAfter", "8760h".into()),
+        ("spec.staleAfter", "99999s99999s99999s".into()),
+        ("spec.whenStale", "Keep".into()),
         ("spec.deletionPolicy", "Retain".into()),
         ("spec.suspend", true.into()),
     ] {
@@ -152,6 +159,30 @@ async fn every_other_field_of_a_host_is_bounded() {
             "spec.address.from",
             "Client".into(),
             "supported values: \"Any\", \"Request\", \"Connection\"",
+        ),
+        ("spec.staleAfter", "".into(), "at least 2 chars long"),
+        ("spec.staleAfter", "36".into(), "should match"),
+        ("spec.staleAfter", "1d".into(), "should match"),
+        ("spec.staleAfter", "90000ms".into(), "should match"),
+        ("spec.staleAfter", "1.5h".into(), "should match"),
+        ("spec.staleAfter", "-1h".into(), "should match"),
+        ("spec.staleAfter", "100000s".into(), "should match"),
+        ("spec.staleAfter", "1h1h1h1h".into(), "should match"),
+        ("spec.staleAfter", 3600.into(), "must be of type string"),
+        ("spec.staleAfter", "0001h".repeat(4).into(), "Too long"),
+        ("spec.staleAfter", "59s".into(), OUT_OF_BOUNDS),
+        ("spec.staleAfter", "0h".into(), OUT_OF_BOUNDS),
+        ("spec.staleAfter", "8760h1s".into(), OUT_OF_BOUNDS),
+        ("spec.staleAfter", "99999h".into(), OUT_OF_BOUNDS),
+        (
+            "spec.whenStale",
+            "Delete".into(),
+            "supported values: \"Keep\", \"Remove\"",
+        ),
+        (
+            "spec.whenStale",
+            "Remove".into(),
+            "whenStale: Remove needs staleAfter",
         ),
         (
             "spec.deletionPolicy",
@@ -260,6 +291,8 @@ async fn allowed_sources_are_ranges_or_addresses() {
     }
 }
 
+const OUT_OF_BOUNDS: &str = "staleAfter is from 1m to 8760h";
+
 /// RFC 8032 section 7.1, TEST 1.
 const PUBLIC_KEY: &str = "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
 
@@ -286,6 +319,7 @@ async fn a_host_has_defaults() {
         "families": ["IPv4", "IPv6"],
         "auth": {"tokenInURL": "Allow", "allowClear": false},
         "address": {"from": "Any", "allowPrivate": false},
+        "whenStale": "Keep",
         "deletionPolicy": "Delete",
         "suspend": false,
     });
@@ -323,6 +357,16 @@ async fn hostname_and_zone_of_a_host_never_change_and_the_rest_may() {
         (json!({"address": {"allowPrivate": true}}), None),
         (json!({"address": {"from": "Request"}}), None),
         (json!({"address": {"allowedSources": ["::/0"]}}), None),
+        (
+            json!({"whenStale": "Remove"}),
+            Some("whenStale: Remove needs staleAfter"),
+        ),
+        (json!({"staleAfter": "36h", "whenStale": "Remove"}), None),
+        (
+            json!({"staleAfter": null}),
+            Some("whenStale: Remove needs staleAfter"),
+        ),
+        (json!({"staleAfter": null, "whenStale": "Keep"}), None),
         (json!({"deletionPolicy": "Retain"}), None),
         (json!({"suspend": true}), None),
     ] {
@@ -349,6 +393,8 @@ async fn a_host_with_everything_at_its_bound_is_accepted() {
             "allowedSources": sources(64),
             "allowPrivate": true,
         },
+        "staleAfter": "99999s99999s99999s",
+        "whenStale": "Remove",
         "deletionPolicy": "Retain",
         "suspend": true,
     }))
@@ -390,6 +436,7 @@ async fn a_host_with_everything_at_its_bound_is_accepted() {
                 "client": "~".repeat(64),
             },
             "signedAt": time,
+            "lastSeen": time,
         },
         "published": {"rrsets": vec![rrset; 8], "marker": "m".repeat(255), "at": time},
         "conditions": (0..16).map(condition).collect::<Vec<_>>(),

@@ -334,7 +334,7 @@ impl View<'_> {
 }
 
 impl State {
-    fn apply_host(&mut self, host: Host) -> Vec<Affected> {
+    fn apply_host(&mut self, mut host: Host) -> Vec<Affected> {
         let key = host.meta.key.clone();
         if let Some(known) = self.hosts.get(&key)
             && !host.meta.supersedes(&known.meta)
@@ -342,6 +342,9 @@ impl State {
             return Vec::new();
         }
         let former = self.hosts.get(&key).cloned();
+        if let Some(former) = &former {
+            host.succeed(former, Timestamp::now());
+        }
         // Status alone changes often, and touches none of the other maps.
         let same_links = former
             .as_ref()

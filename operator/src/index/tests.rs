@@ -301,3 +301,30 @@ fn a_reply_never_brings_a_deleted_or_replaced_key_back() {
     assert!(f.hosts_of("token-of-team-a").is_empty());
     assert_eq!(f.hosts_of("another-token"), ["a/one"]);
 }
+
+#[test]
+fn a_change_of_stale_after_is_seen_and_remembered() {
+    let fixture = Fixture::new();
+    let changed = || {
+        let host = fixture.index.host(&ObjectKey::new("a", "home")).unwrap();
+        host.stale_after_changed
+    };
+    let put = |version, fields: Value| {
+        let mut spec = json!({"hostname": "home.dyn.example.org", "zoneRef": {"name": "dyn"}});
+        for (name, value) in fields.as_object().unwrap() {
+            spec[name] = value.clone();
+        }
+        fixture.host("a", "home", version, spec);
+        changed()
+    };
+    // It may have been so for long.
+    assert_eq!(put(1, json!({"staleAfter": "36h"})), None);
+    assert_eq!(put(2, json!({"staleAfter": "36h", "ttl": 30})), None);
+    let first = put(3, json!({"staleAfter": "1h"}));
+    assert!(first.is_some());
+    assert_eq!(put(4, json!({"staleAfter": "60m", "ttl": 60})), first);
+    let second = put(5, json!({}));
+    assert!(second > first);
+    // An older version changes nothing.
+    assert_eq!(put(4, json!({"staleAfter": "36h"})), second);
+}
