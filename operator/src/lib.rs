@@ -18,6 +18,7 @@ pub mod endpoint;
 pub mod index;
 pub mod metrics;
 pub mod name;
+pub mod name_pattern;
 pub mod provider;
 pub mod reconcile;
 pub mod record;

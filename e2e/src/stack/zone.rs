@@ -162,6 +162,7 @@ impl Stack {
                         from: options.from,
                         selector: None,
                     },
+                    ..AllowedHosts::default()
                 },
                 ownership: Ownership {
                     mode: options.ownership_mode,
