@@ -249,7 +249,7 @@ pub struct Ipv6FromPrefix {
         skip_serializing_if = "Option::is_none"
     )]
     #[schemars(length(min = 3, max = 45))]
-    #[x_kube(validation = Rule::new("isIP(self) && cidr('::/48').containsIP(self) && self != '::'").message("interfaceID is the end of an IPv6 address, such as ::1234: its first 48 bits are zero, not all are"))]
+    #[x_kube(validation = Rule::new("isIP(self) && cidr('::/48').containsIP(self) && ip(self) != ip('::')").message("interfaceID is the end of an IPv6 address, such as ::1234: its first 48 bits are zero, not all are"))]
     pub interface_id: Option<String>,
 
     /// The interface's MAC address, from which the interface ID follows (modified EUI-64, RFC 4291
@@ -278,6 +278,9 @@ pub struct PrefixFrom {
     )]
     pub name: String,
 }
+
+/// The most aliases that may be about to be written.
+pub const MAX_PENDING_ALIASES: usize = 64;
 
 /// A further name of a host.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
@@ -332,6 +335,11 @@ pub struct DynamicHostStatus {
     /// What the controller last wrote to DNS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub published: Option<Published>,
+
+    /// Aliases that are about to be written for the first time: they may be in DNS already.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub pending_aliases: Vec<Alias>,
 
     /// Accepted, KeyReady, Published and Ready.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
