@@ -100,12 +100,14 @@ reasons! {
     Accepted,
     /// The DynamicZone that the host names does not exist.
     ZoneNotFound,
-    /// The zone's `allowedHosts` does not admit hosts of this namespace.
+    /// The zone's `allowedHosts` does not admit hosts of this namespace, or not with this name or alias.
     NotAllowedByZone,
-    /// The host's name does not lie below the zone's domain.
+    /// The host's name, or one of its aliases, does not lie below the zone's domain.
     OutsideZone,
-    /// An older host of the same zone has claimed the name.
+    /// An older host of the same zone has claimed the name, or one of the aliases.
     NameConflict,
+    /// The namespace has as many older hosts as the zone's `allowedHosts.maxPerNamespace` lets it have.
+    QuotaExceeded,
     /// The spec breaks a rule of its schema (it was stored while the schema was looser), or the Secret's `token` is missing or has fewer than 12 octets; the message says which.
     Invalid,
     /// The update key was generated.

@@ -267,7 +267,7 @@ pub struct Ipv6FromPrefix {
         skip_serializing_if = "Option::is_none"
     )]
     #[schemars(length(min = 3, max = 45))]
-    #[x_kube(validation = Rule::new("isIP(self) && cidr('::/48').containsIP(self) && self != '::'").message("interfaceID is the end of an IPv6 address, such as ::1234: its first 48 bits are zero, not all are"))]
+    #[x_kube(validation = Rule::new("isIP(self) && cidr('::/48').containsIP(self) && self.matches('[1-9A-Fa-f]')").message("interfaceID is the end of an IPv6 address, such as ::1234: its first 48 bits are zero, not all are"))]
     pub interface_id: Option<String>,
 
     /// The interface's MAC address, from which the interface ID follows (modified EUI-64, RFC 4291

@@ -140,7 +140,12 @@ fn what_calls_itself_pure_knows_no_client_runtime_clock_or_randomness() {
         .filter(|path| read(path).starts_with("//! PURE"))
         .map(|path| path["operator/src/".len()..].to_owned())
         .collect();
-    for folder in ["update/mod.rs", "record/mod.rs", "admission.rs"] {
+    for folder in [
+        "update/mod.rs",
+        "record/mod.rs",
+        "admission.rs",
+        "name_pattern.rs",
+    ] {
         assert!(
             marked.iter().any(|path| path == folder),
             "{folder} is not marked PURE"

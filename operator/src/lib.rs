@@ -19,6 +19,7 @@ pub mod in_sync;
 pub mod index;
 pub mod metrics;
 pub mod name;
+pub mod name_pattern;
 pub mod provider;
 pub mod reconcile;
 pub mod record;

@@ -167,6 +167,7 @@ impl Stack {
                         from: options.from,
                         selector: None,
                     },
+                    ..AllowedHosts::default()
                 },
                 ownership: Ownership {
                     mode: options.ownership_mode,

@@ -1,5 +1,7 @@
 //! Tests of the index: what is told, and what is looked up.
 
+mod claims;
+
 use std::collections::HashSet;
 
 use serde_json::{Value, json};
@@ -27,7 +29,8 @@ impl Fixture {
 
     fn host_with(&self, namespace: &str, name: &str, version: u64, created: &str, spec: Value) {
         let object = json!({
-            "metadata": {"namespace": namespace, "name": name, "uid": format!("{namespace}-{name}"),
+            "metadata": {"namespace": namespace, "name": name,
+                         "uid": format!("{namespace}-{name}-{created}"),
                          "resourceVersion": version.to_string(), "creationTimestamp": created},
             "spec": spec,
         });
@@ -35,12 +38,16 @@ impl Fixture {
         self.index.apply_host(Host::new(&guard).unwrap());
     }
 
-    fn zone(&self, version: u64, allowed: Value) {
+    fn zone(&self, version: u64, namespaces: Value) {
+        self.zone_with(version, json!({"namespaces": namespaces}));
+    }
+
+    fn zone_with(&self, version: u64, allowed_hosts: Value) {
         let object = json!({
             "metadata": {"namespace": "dns", "name": "dyn", "uid": "zone",
                          "resourceVersion": version.to_string(),
                          "creationTimestamp": "2026-01-01T00:00:00Z"},
-            "spec": {"domain": "dyn.example.org", "allowedHosts": {"namespaces": allowed},
+            "spec": {"domain": "dyn.example.org", "allowedHosts": allowed_hosts,
                      "rfc2136": {"servers": ["127.0.0.1"],
                                  "tsig": {"keyName": "k", "secretRef": {"name": "s"}}}},
         });
