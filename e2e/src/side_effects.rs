@@ -33,13 +33,13 @@ use tokio::{
     task::JoinSet,
 };
 
-pub use self::{
-    sequence::{CrashPoint, When},
-    watches::{Memory, Release},
-};
 use self::{
     sequence::{Admission, Sequence},
     watches::Watches,
+};
+pub use self::{
+    sequence::{CrashPoint, When},
+    watches::{Memory, Release},
 };
 use crate::{free_port, scratch::write_private};
 
@@ -231,8 +231,7 @@ async fn start_proxies(
     name_server: SocketAddr,
     shared: Arc<Shared>,
 ) -> Result<(SocketAddr, SocketAddr)> {
-    let mut config =
-        Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await?;
+    let mut config = Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await?;
     // What is sent again was not sent by the operator.
     config.default_retry = false;
     let client = Client::try_from(config)?;

@@ -98,7 +98,11 @@ impl Proxy {
             let line: Bytes = heard.recv().await?;
             Some((Ok(Frame::data(line)), heard))
         });
-        Ok(answer(parts.status, &parts.headers, StreamBody::new(frames)))
+        Ok(answer(
+            parts.status,
+            &parts.headers,
+            StreamBody::new(frames),
+        ))
     }
 }
 

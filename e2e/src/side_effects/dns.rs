@@ -48,7 +48,11 @@ struct Connection {
 }
 
 impl Connection {
-    async fn pass_requests(&self, mut from: OwnedReadHalf, mut to: OwnedWriteHalf) -> io::Result<()> {
+    async fn pass_requests(
+        &self,
+        mut from: OwnedReadHalf,
+        mut to: OwnedWriteHalf,
+    ) -> io::Result<()> {
         loop {
             let message = read_message(&mut from).await?;
             if is_change(&message) {
@@ -64,7 +68,11 @@ impl Connection {
         }
     }
 
-    async fn pass_replies(&self, mut from: OwnedReadHalf, mut to: OwnedWriteHalf) -> io::Result<()> {
+    async fn pass_replies(
+        &self,
+        mut from: OwnedReadHalf,
+        mut to: OwnedWriteHalf,
+    ) -> io::Result<()> {
         loop {
             let message = read_message(&mut from).await?;
             let mut in_flight = self.in_flight.lock().await;
@@ -105,5 +113,6 @@ async fn read_message(from: &mut OwnedReadHalf) -> io::Result<Vec<u8>> {
 async fn write_message(to: &mut OwnedWriteHalf, message: &[u8]) -> io::Result<()> {
     let length = u16::try_from(message.len()).map_err(io::Error::other)?;
     // In one piece, as the operator sends it.
-    to.write_all(&[&length.to_be_bytes(), message].concat()).await
+    to.write_all(&[&length.to_be_bytes(), message].concat())
+        .await
 }

@@ -50,7 +50,10 @@ impl Sequence {
 
     /// Numbers one more; `None`: the operator dies before it.
     pub(super) fn admit(&mut self, label: &str) -> Option<Admission> {
-        match self.point.take_if(|point| point.is_next(label, &self.labels)) {
+        match self
+            .point
+            .take_if(|point| point.is_next(label, &self.labels))
+        {
             Some(CrashPoint {
                 when: When::Before, ..
             }) => None,
@@ -112,8 +115,18 @@ mod tests {
         let (passes, last) = (Some(Passes), Some(Last));
         check(None, 2, When::Before, &[passes, None, passes, passes]);
         check(None, 2, When::After, &[passes, last, passes, passes]);
-        check(Some("UPDATE"), 2, When::Before, &[passes, passes, None, passes]);
-        check(Some("UPDATE"), 2, When::After, &[passes, passes, last, passes]);
+        check(
+            Some("UPDATE"),
+            2,
+            When::Before,
+            &[passes, passes, None, passes],
+        );
+        check(
+            Some("UPDATE"),
+            2,
+            When::After,
+            &[passes, passes, last, passes],
+        );
         check(Some("POST"), 1, When::After, &[passes; 4]);
     }
 }

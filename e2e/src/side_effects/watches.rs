@@ -159,9 +159,10 @@ impl Past {
             object["apiVersion"] = json!(self.api_version);
             object
         };
-        let objects = self.objects.iter().map(|object| {
-            json!({"type": "ADDED", "object": with_type(object)})
-        });
+        let objects = self
+            .objects
+            .iter()
+            .map(|object| json!({"type": "ADDED", "object": with_type(object)}));
         let end = json!({"type": "BOOKMARK", "object": with_type(&json!({"metadata": {
             "resourceVersion": self.version,
             "annotations": {"k8s.io/initial-events-end": "true"},
@@ -179,14 +180,22 @@ fn collection(uri: &Uri) -> String {
 
 /// The request for what has happened since a version.
 fn since(uri: &Uri, version: &str) -> Uri {
-    let replaced = ["sendInitialEvents", "resourceVersionMatch", "resourceVersion"];
+    let replaced = [
+        "sendInitialEvents",
+        "resourceVersionMatch",
+        "resourceVersion",
+    ];
     let pairs = uri.query().unwrap_or_default().split('&');
     let kept = pairs.filter(|pair| {
         let name = pair.split('=').next().unwrap_or_default();
         !replaced.contains(&name)
     });
     let query: Vec<&str> = kept.collect();
-    let text = format!("{}?{}&resourceVersion={version}", uri.path(), query.join("&"));
+    let text = format!(
+        "{}?{}&resourceVersion={version}",
+        uri.path(),
+        query.join("&")
+    );
     // Made of parts of one that was valid; otherwise the API server refuses it.
     text.parse().unwrap_or_else(|_| uri.clone())
 }

@@ -91,8 +91,6 @@ impl Lane {
 
     /// Lets `life` go on while the operator is killed where it dies, and started again. Returns how
     /// often that was.
-    ///
-    /// An operator that has started again has looked at everything that it found.
     pub(crate) async fn survive<T>(
         &self,
         life: impl Future<Output = Result<T>>,
@@ -103,8 +101,9 @@ impl Lane {
             tokio::select! {
                 // What the world says is not looked at before the operator is back.
                 biased;
-                () = self.parts().seam.died() => {
+                () = self.seam().died() => {
                     deaths += 1;
+                    self.bury().await?;
                     self.start_again().await?;
                 }
                 outcome = &mut life => return Ok((outcome?, deaths)),
@@ -112,13 +111,16 @@ impl Lane {
         }
     }
 
-    /// After the operator's death: buries it, starts the next, and waits until that has looked at
-    /// everything.
+    /// Ends the process of an operator, whether it has died or not.
+    pub(crate) async fn bury(&self) -> Result<()> {
+        self.stack().operator.kill().await?;
+        self.seam().revive();
+        Ok(())
+    }
+
+    /// Starts a buried operator again, and waits until it has looked at everything.
     pub(crate) async fn start_again(&self) -> Result<()> {
-        let parts = self.parts();
-        parts.stack.operator.kill().await?;
-        parts.seam.revive();
-        parts.stack.operator.start_again().await?;
+        self.stack().operator.start_again().await?;
         self.await_looked().await
     }
 
@@ -133,10 +135,12 @@ impl Lane {
         let parts = self.parts();
         parts.seam.begin(None);
         parts.seam.release(Release::InOrder);
-        if parts.seam.is_dead() && parts.stack.operator.pid().await.is_ok() {
-            parts.stack.operator.kill().await?;
+        let mut runs = parts.stack.operator.pid().await.is_ok();
+        if runs && parts.seam.is_dead() {
+            self.bury().await?;
+            runs = false;
         }
-        if parts.stack.operator.pid().await.is_err() {
+        if !runs {
             parts.seam.revive();
             parts.stack.operator.start_again().await?;
         }
@@ -204,7 +208,9 @@ impl Parts {
             ensure!(answer.status == 200, "{}: {}", answer.status, answer.text());
             Ok(Some(()))
         });
-        update.await.with_context(|| self.stack.operator.log_tail(20))?;
+        update
+            .await
+            .with_context(|| self.stack.operator.log_tail(20))?;
         self.stack
             .await_dns(&witness.hostname, RecordType::A, &[&address])
             .await?;

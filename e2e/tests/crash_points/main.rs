@@ -9,7 +9,10 @@
     reason = "clippy does not count helpers as tests"
 )]
 
+mod down;
 mod lane;
 mod life;
 mod replays;
 mod state;
+mod step;
+mod undisturbed;

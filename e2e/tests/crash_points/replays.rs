@@ -11,28 +11,41 @@ use futures::future::try_join_all;
 
 use super::{
     lane::{LANES, Lane},
-    life::{Life, Step},
-    state::State,
+    life::Life,
+    step::Step,
+    undisturbed::{Taken, crash_points, record},
 };
 
-/// Attempts to reach a crash point. What two tasks of the operator do side by side may be one
+/// The whole life.
+const STEPS: [Step; 11] = [
+    Step::CreateZone,
+    Step::CreateHost,
+    Step::Report("198.51.100.7"),
+    Step::Report("198.51.100.8"),
+    Step::Report("198.51.100.8,2001:db8::7"),
+    Step::Ttl(30),
+    Step::Suspend,
+    Step::Resume,
+    Step::Withdraw("198.51.100.8"),
+    Step::DeleteHost,
+    Step::DeleteZone,
+];
+
+/// Attempts to come to a crash point. What two tasks of the operator do side by side may be one
 /// write at one time and two at another.
 const ATTEMPTS: usize = 3;
-
-/// An undisturbed life: each step's side effects and what there is behind it.
-type Undisturbed = BTreeMap<Step, (Vec<String>, State)>;
 
 #[tokio::test]
 async fn an_operator_that_dies_at_any_side_effect_comes_to_the_same_end() -> Result<()> {
     let records = try_join_all((0..LANES).map(|_| async {
         let lane = Lane::get().await?;
-        record(&lane).await
+        record(&lane, &STEPS).await
     }))
     .await?;
-    let expected = &records[0];
+    let undisturbed = &records[0];
     for other in &records[1..] {
-        for (step, (_, state)) in other {
-            assert_eq!(*state, expected[step].1, "{step:?} is not the same twice");
+        for (at, step) in STEPS.iter().enumerate() {
+            assert_eq!(other[at].state, undisturbed[at].state, "{step:?} differs");
         }
     }
     let schedule = Schedule::of(&records);
@@ -40,7 +53,7 @@ async fn an_operator_that_dies_at_any_side_effect_comes_to_the_same_end() -> Res
     try_join_all((0..LANES).map(|_| async {
         while let Some(plan) = schedule.next() {
             let lane = Lane::get().await?;
-            let reached = replay(&lane, &plan, expected).await?;
+            let reached = replay(&lane, &plan, undisturbed).await?;
             schedule.done(plan, &reached)?;
         }
         anyhow::Ok(())
@@ -50,98 +63,70 @@ async fn an_operator_that_dies_at_any_side_effect_comes_to_the_same_end() -> Res
     Ok(())
 }
 
-/// Lives once without a death.
-async fn record(lane: &Lane) -> Result<Undisturbed> {
-    let mut undisturbed = Undisturbed::new();
-    lane.seam().begin(None);
-    let life = Life::begin(lane).await?;
-    for step in Step::ALL {
-        if step != Step::CreateZone {
-            lane.seam().begin(None);
-        }
-        life.take(step).await?;
-        let state = life.await_settled(step).await?;
-        undisturbed.insert(step, (lane.seam().end().await, state));
-    }
-    Ok(undisturbed)
-}
-
 /// Lives once more, and dies once in every step of the plan. Returns the steps in which it did.
-async fn replay(
-    lane: &Lane,
-    plan: &BTreeMap<Step, (CrashPoint, usize)>,
-    expected: &Undisturbed,
-) -> Result<BTreeSet<Step>> {
+async fn replay(lane: &Lane, plan: &Plan, undisturbed: &[Taken]) -> Result<BTreeSet<usize>> {
+    let point_of = |at| plan.get(&at).map(|(point, _)| point.clone());
     let mut reached = BTreeSet::new();
-    let point_of = |step: Step| plan.get(&step).map(|(point, _)| point.clone());
-    lane.seam().begin(point_of(Step::CreateZone));
+    lane.seam().begin(point_of(0));
     let (life, mut deaths) = lane.survive(Life::begin(lane)).await?;
-    for step in Step::ALL {
-        let point = point_of(step);
+    for (at, step) in STEPS.iter().enumerate() {
+        let expected = &undisturbed[at].state;
         let lived = async {
-            if step != Step::CreateZone {
-                lane.seam().begin(point.clone());
+            if at > 0 {
+                lane.seam().begin(point_of(at));
+                deaths = lane.survive(life.take(*step)).await?.1;
             }
-            deaths += lane.survive(life.take(step)).await?.1;
-            let state = &expected[&step].1;
-            deaths += lane.survive(life.await_same(step, state)).await?.1;
+            deaths += lane.survive(life.await_same(expected)).await?.1;
             // The server may have done it and not yet answered.
             lane.seam().end().await;
             if lane.seam().is_dead() {
+                lane.bury().await?;
                 lane.start_again().await?;
                 deaths += 1;
             }
             if deaths > 0 {
-                life.await_same(step, state).await?;
+                reached.insert(at);
+                life.await_same(expected).await?;
             }
             anyhow::Ok(())
         };
-        lived.await.with_context(|| format!("{step:?} with a death at {point:?}"))?;
-        if deaths > 0 {
-            reached.insert(step);
-        }
-        deaths = 0;
+        let death = || format!("{step:?} with a death at {:?}", point_of(at));
+        lived.await.with_context(death)?;
     }
     Ok(reached)
 }
 
+/// Where to die, by the index of the step, with the attempts so far.
+type Plan = BTreeMap<usize, (CrashPoint, usize)>;
+
 /// The crash points, and which of them are still to be reached.
 struct Schedule {
-    all: BTreeSet<(Step, CrashPoint)>,
+    all: BTreeSet<(usize, CrashPoint)>,
     progress: Mutex<Progress>,
 }
 
+#[derive(Default)]
 struct Progress {
     /// With the attempts so far.
-    pending: BTreeMap<Step, Vec<(CrashPoint, usize)>>,
-    reached: BTreeSet<(Step, CrashPoint)>,
+    pending: BTreeMap<usize, Vec<(CrashPoint, usize)>>,
+    reached: BTreeSet<(usize, CrashPoint)>,
     lives: usize,
 }
 
 impl Schedule {
-    fn of(records: &[Undisturbed]) -> Self {
-        let mut all = BTreeSet::new();
-        for (step, (labels, _)) in records.iter().flatten() {
-            let mut numbers: BTreeMap<&str, usize> = BTreeMap::new();
-            for label in labels {
-                let number = numbers.entry(label).or_default();
-                *number += 1;
-                all.extend([When::Before, When::After].map(|when| {
-                    let label = Some(label.clone());
-                    let number = *number;
-                    (*step, CrashPoint { label, number, when })
-                }));
-            }
+    /// Every crash point of any of these lives.
+    fn of(lives: &[Vec<Taken>]) -> Self {
+        let taken = lives.iter().flat_map(|life| life.iter().enumerate());
+        let points = taken.flat_map(|(at, taken)| {
+            let points = crash_points(&taken.effects);
+            points.into_iter().map(move |point| (at, point))
+        });
+        let all: BTreeSet<_> = points.collect();
+        let mut progress = Progress::default();
+        for (at, point) in &all {
+            let pending = progress.pending.entry(*at).or_default();
+            pending.push((point.clone(), 0));
         }
-        let mut pending: BTreeMap<Step, Vec<_>> = BTreeMap::new();
-        for (step, point) in &all {
-            pending.entry(*step).or_default().push((point.clone(), 0));
-        }
-        let progress = Progress {
-            pending,
-            reached: BTreeSet::new(),
-            lives: 0,
-        };
         Self {
             all,
             progress: Mutex::new(progress),
@@ -153,46 +138,42 @@ impl Schedule {
     }
 
     /// One point of each step that has any left; `None`: none has.
-    fn next(&self) -> Option<BTreeMap<Step, (CrashPoint, usize)>> {
+    fn next(&self) -> Option<Plan> {
         let mut progress = self.progress();
-        let plan: BTreeMap<_, _> = progress
-            .pending
-            .iter_mut()
-            .filter_map(|(step, points)| Some((*step, points.pop()?)))
+        let steps = progress.pending.iter_mut();
+        let plan: Plan = steps
+            .filter_map(|(at, points)| Some((*at, points.pop()?)))
             .collect();
         progress.lives += usize::from(!plan.is_empty());
         (!plan.is_empty()).then_some(plan)
     }
 
-    fn done(
-        &self,
-        plan: BTreeMap<Step, (CrashPoint, usize)>,
-        reached: &BTreeSet<Step>,
-    ) -> Result<()> {
+    fn done(&self, plan: Plan, reached: &BTreeSet<usize>) -> Result<()> {
         let mut progress = self.progress();
-        for (step, (point, attempts)) in plan {
-            if reached.contains(&step) {
-                progress.reached.insert((step, point));
+        for (at, (point, attempts)) in plan {
+            if reached.contains(&at) {
+                progress.reached.insert((at, point));
                 continue;
             }
             let attempts = attempts + 1;
+            let step = STEPS[at];
             ensure!(attempts < ATTEMPTS, "{step:?} never comes to {point:?}");
-            let pending = progress.pending.entry(step).or_default();
             // Behind the others.
+            let pending = progress.pending.entry(at).or_default();
             pending.insert(0, (point, attempts));
         }
         Ok(())
     }
 
-    /// Every step changes what it is known to change, so that what follows covers something.
+    /// Every step writes what it is known to write, so that what follows covers something.
     fn check_is_whole(&self) {
-        let has = |step: Step, label: &str| {
-            let mut points = self.all.iter();
-            points.any(|(of, point)| *of == step && point.label.as_deref() == Some(label))
-        };
-        for step in Step::ALL {
+        for (at, step) in STEPS.iter().enumerate() {
             for label in step.writes() {
-                assert!(has(step, label), "{step:?} without {label}: {:#?}", self.all);
+                let is_it = |(of, point): &&(usize, CrashPoint)| {
+                    *of == at && point.label.as_deref() == Some(label)
+                };
+                let there = self.all.iter().find(is_it);
+                assert!(there.is_some(), "{step:?} without {label}: {:#?}", self.all);
             }
         }
     }
@@ -201,11 +182,9 @@ impl Schedule {
         let progress = self.progress();
         assert_eq!(progress.reached, self.all);
         println!("{} deaths in {} lives", self.all.len(), progress.lives);
-        for step in Step::ALL {
-            let points = self.all.iter().filter(|(of, _)| *of == step);
-            let before = points.filter(|(_, point)| point.when == When::Before);
-            let told = before.map(|(_, point)| (point.label.as_deref().unwrap_or("any"), point.number));
-            println!("{step:?}: {:?}", told.collect::<Vec<_>>());
+        for (at, point) in self.all.iter().filter(|(_, p)| p.when == When::Before) {
+            let label = point.label.as_deref().unwrap_or_default();
+            println!("{:?}: {label} {}", STEPS[*at], point.number);
         }
     }
 }

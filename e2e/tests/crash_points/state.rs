@@ -47,16 +47,24 @@ impl State {
         let secrets: Api<Secret> = Api::namespaced(client(), &zone.namespace);
         let mut objects = BTreeMap::new();
         for host in &hosts {
-            objects.insert(format!("host {}", host.name_any()), told(host, zone, &server));
+            objects.insert(
+                format!("host {}", host.name_any()),
+                told(host, zone, &server),
+            );
         }
         for object in &zones.list(&all).await? {
-            objects.insert(format!("zone {}", object.name_any()), told(object, zone, &server));
+            objects.insert(
+                format!("zone {}", object.name_any()),
+                told(object, zone, &server),
+            );
         }
         for mut secret in secrets.list(&all).await? {
             let uids = hosts.iter().filter_map(|host| host.metadata.uid.as_deref());
             let uids: Vec<&str> = uids.collect();
             let owners = secret.owner_references();
-            let is_owned = owners.iter().all(|owner| uids.contains(&owner.uid.as_str()));
+            let is_owned = owners
+                .iter()
+                .all(|owner| uids.contains(&owner.uid.as_str()));
             // Random.
             secret.data = None;
             let mut value = told(&secret, zone, &server);
@@ -66,20 +74,27 @@ impl State {
         let records = lane.stack().bind.dump(&zone.apex).await?;
         let knows_its_marker = hosts.iter().filter_map(|host| {
             let marker = host.status.as_ref()?.published.as_ref()?.marker.as_ref()?;
-            let is_there = records.iter().any(|record| record.contains(marker.as_str()));
+            let is_there = records
+                .iter()
+                .any(|record| record.contains(marker.as_str()));
             Some((host.name_any(), is_there))
         });
         Ok(Self {
             knows_its_marker: knows_its_marker.collect(),
             objects,
-            records: records.iter().map(|record| relative(record, zone)).collect(),
+            records: records
+                .iter()
+                .map(|record| relative(record, zone))
+                .collect(),
         })
     }
 
     /// The records that have come to those that the zone began with.
     pub(crate) fn records_beside(&self, foreign: &[String]) -> Vec<&str> {
         let records = self.records.iter().map(String::as_str);
-        records.filter(|&record| !foreign.iter().any(|f| f == record)).collect()
+        records
+            .filter(|&record| !foreign.iter().any(|f| f == record))
+            .collect()
     }
 }
 
@@ -88,8 +103,12 @@ fn told(object: &impl Serialize, zone: &Zone, server: &str) -> Value {
     let mut value = serde_json::to_value(object).unwrap();
     forget_passing(&mut value);
     let text = value.to_string();
-    let text = text.replace(&zone.apex, "APEX").replace(&zone.namespace, "NAMESPACE");
-    let text = text.replace(&zone.key.name, "KEY").replace(server, "SERVER");
+    let text = text
+        .replace(&zone.apex, "APEX")
+        .replace(&zone.namespace, "NAMESPACE");
+    let text = text
+        .replace(&zone.key.name, "KEY")
+        .replace(server, "SERVER");
     serde_json::from_str(&without_nonce(&text)).unwrap()
 }
 
