@@ -20,7 +20,7 @@ struct Outage {
 
 const PUBLISHED: &[Step] = &[CreateZone, CreateHost, Report("198.51.100.7")];
 
-const OUTAGES: [Outage; 8] = [
+const OUTAGES: [Outage; 11] = [
     Outage {
         before: &[CreateZone, CreateHost],
         dies_in: Report("198.51.100.7"),
@@ -50,6 +50,26 @@ const OUTAGES: [Outage; 8] = [
         before: PUBLISHED,
         dies_in: Ttl(30),
         meanwhile: &[ReportElsewhere("198.51.100.9"), Ttl(90)],
+    },
+    Outage {
+        before: PUBLISHED,
+        dies_in: Aliases(true),
+        meanwhile: &[DeleteHost],
+    },
+    Outage {
+        before: PUBLISHED,
+        dies_in: Aliases(true),
+        meanwhile: &[Aliases(false)],
+    },
+    Outage {
+        before: &[
+            CreateZone,
+            CreateHost,
+            Aliases(true),
+            Report("198.51.100.7"),
+        ],
+        dies_in: Aliases(false),
+        meanwhile: &[DeleteHost],
     },
     // The zone is in use before it.
     Outage {

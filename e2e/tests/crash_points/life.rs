@@ -66,7 +66,7 @@ impl<'a> Life<'a> {
 
     /// Takes a step. A client repeats what was not acknowledged.
     pub(crate) async fn take(&self, step: Step) -> Result<()> {
-        if let Some(spec) = step.spec() {
+        if let Some(spec) = step.spec(&self.hostname()) {
             let patch = Patch::Merge(json!({ "spec": spec }));
             let params = PatchParams::default();
             self.hosts.patch(LABEL, &params, &patch).await?;
@@ -111,11 +111,16 @@ impl<'a> Life<'a> {
     pub(crate) async fn await_same(&self, expected: &State) -> Result<()> {
         await_condition("all is as in an undisturbed life", LIMIT, async || {
             let state = self.state().await?;
-            ensure!(state == *expected, "{state:#?}\ninstead of {expected:#?}");
+            let difference = || state.difference(expected);
+            ensure!(state == *expected, "it differs:{}", difference());
             Ok(Some(()))
         })
         .await
         .with_context(|| self.lane.stack().operator.log_tail(30))
+    }
+
+    fn hostname(&self) -> String {
+        format!("{LABEL}.{}", self.zone.apex)
     }
 
     /// Repeats a request until it is acknowledged.
@@ -124,7 +129,7 @@ impl<'a> Life<'a> {
         let token = stack
             .update_key(&self.zone.namespace, &format!("{LABEL}-update-key"))
             .await?;
-        let hostname = format!("{LABEL}.{}", self.zone.apex);
+        let hostname = self.hostname();
         let target = format!("/nic/{verb}?hostname={hostname}&myip={addresses}");
         await_condition(&format!("{target} is acknowledged"), LIMIT, async || {
             let address = stack.operator.update_address();
@@ -185,15 +190,11 @@ fn check_objects(expected: &Expected, state: &State) -> Result<()> {
         let is_told = has_condition(host, "Published", reason);
         ensure!(is_current && is_told, "the host is {host:#}");
         let rrsets = status["published"]["rrsets"].as_array();
-        // The marker is none of them.
-        let addresses = expected.records().len().saturating_sub(1);
-        ensure!(
-            rrsets.map_or(0, Vec::len) == addresses,
-            "the host is {host:#}"
-        );
+        let count = rrsets.map_or(0, Vec::len);
+        ensure!(count == expected.rrsets(), "the host is {host:#}");
     }
     let knows = state.knows_its_marker.values().all(|knows| *knows);
-    ensure!(knows, "status names another marker than DNS has");
+    ensure!(knows, "status does not name the markers that DNS has");
     Ok(())
 }
 

@@ -17,15 +17,17 @@ use super::{
 };
 
 /// The whole life.
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 13] = [
     Step::CreateZone,
     Step::CreateHost,
     Step::Report("198.51.100.7"),
     Step::Report("198.51.100.8"),
     Step::Report("198.51.100.8,2001:db8::7"),
+    Step::Aliases(true),
     Step::Ttl(30),
     Step::Suspend,
     Step::Resume,
+    Step::Aliases(false),
     Step::Withdraw("198.51.100.8"),
     Step::DeleteHost,
     Step::DeleteZone,

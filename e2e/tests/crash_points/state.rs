@@ -1,9 +1,9 @@
 //! What an operator has made of the world, as far as it must be the same in every life.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use anyhow::Result;
-use dynhost_crds::zone::DynamicZone;
+use dynhost_crds::{host::DynamicHost, zone::DynamicZone};
 use dynhost_e2e::Zone;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, ResourceExt, api::ListParams};
@@ -33,7 +33,7 @@ pub(crate) struct State {
     pub(crate) records: Vec<String>,
     /// The objects by kind and name.
     pub(crate) objects: BTreeMap<String, Value>,
-    /// Whether status names the very markers that are in DNS, by host.
+    /// Whether status names every marker that is in DNS, by host.
     pub(crate) knows_its_marker: BTreeMap<String, bool>,
 }
 
@@ -74,19 +74,33 @@ impl State {
         let records = lane.stack().bind.dump(&zone.apex).await?;
         let knows_its_marker = hosts.iter().filter_map(|host| {
             let marker = host.status.as_ref()?.published.as_ref()?.marker.as_ref()?;
-            let is_there = records
-                .iter()
-                .any(|record| record.contains(marker.as_str()));
-            Some((host.name_any(), is_there))
+            let markers = records.iter().filter(|record| is_marker(record, host));
+            let markers: Vec<_> = markers.collect();
+            let is_named = |record: &&String| record.ends_with(marker.as_str());
+            let knows = !markers.is_empty() && markers.iter().all(is_named);
+            Some((host.name_any(), knows))
         });
+        let mut relative: Vec<_> = records.iter().map(|r| relative(r, zone)).collect();
+        relative.sort();
         Ok(Self {
             knows_its_marker: knows_its_marker.collect(),
             objects,
-            records: records
-                .iter()
-                .map(|record| relative(record, zone))
-                .collect(),
+            records: relative,
         })
+    }
+
+    /// What is here and not there, line by line with `+`, and the other way round with `-`.
+    pub(crate) fn difference(&self, expected: &Self) -> String {
+        let (here, there) = (self.to_string(), expected.to_string());
+        let without = |sign: char, one: &str, other: &str| {
+            let lines = one
+                .lines()
+                .filter(|line| !other.lines().any(|o| o == *line));
+            lines
+                .map(|line| format!("\n{sign} {line}"))
+                .collect::<String>()
+        };
+        without('+', &here, &there) + &without('-', &there, &here)
     }
 
     /// The records that have come to those that the zone began with.
@@ -96,6 +110,41 @@ impl State {
             .filter(|&record| !foreign.iter().any(|f| f == record))
             .collect()
     }
+}
+
+impl fmt::Display for State {
+    /// One member of an object a line, with its path.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fn members(f: &mut fmt::Formatter<'_>, path: &str, value: &Value) -> fmt::Result {
+            match value {
+                Value::Object(all) => all
+                    .iter()
+                    .try_for_each(|(name, value)| members(f, &format!("{path}.{name}"), value)),
+                Value::Array(items) => items
+                    .iter()
+                    .enumerate()
+                    .try_for_each(|(at, item)| members(f, &format!("{path}[{at}]"), item)),
+                value => writeln!(f, "{path}: {value}"),
+            }
+        }
+        for record in &self.records {
+            writeln!(f, "{record}")?;
+        }
+        for (name, object) in &self.objects {
+            members(f, name, object)?;
+        }
+        for (host, knows) in &self.knows_its_marker {
+            writeln!(f, "host {host} knows its marker: {knows}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a record is a marker at a name of this host: its own or one below, as its aliases are.
+fn is_marker(record: &str, host: &DynamicHost) -> bool {
+    let name = record.split(' ').next().unwrap_or_default();
+    let ends = name.ends_with(&format!(".{}.", host.spec.hostname));
+    ends && name.starts_with("_dynhost.") && record.contains(" TXT ")
 }
 
 /// An object without what passes, and with neither names nor numbers of its own.

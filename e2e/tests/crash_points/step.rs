@@ -13,6 +13,8 @@ pub(crate) enum Step {
     ReportElsewhere(&'static str),
     /// The client withdraws this address.
     Withdraw(&'static str),
+    /// The owner wants the host to have its [`aliases`], or none.
+    Aliases(bool),
     /// The owner wants another TTL, in seconds.
     Ttl(u32),
     /// The owner wants IPv4 only.
@@ -24,9 +26,14 @@ pub(crate) enum Step {
 }
 
 impl Step {
-    /// What the owner writes into the host's spec.
-    pub(crate) fn spec(self) -> Option<Value> {
+    /// What the owner writes into the spec of a host of this name.
+    pub(crate) fn spec(self, hostname: &str) -> Option<Value> {
         match self {
+            Self::Aliases(true) => Some(json!({"aliases": [
+                {"name": format!("cam.{hostname}")},
+                {"name": format!("nas.{hostname}"), "type": "CNAME"},
+            ]})),
+            Self::Aliases(false) => Some(json!({"aliases": []})),
             Self::Ttl(ttl) => Some(json!({"ttl": ttl})),
             Self::OnlyIpv4 => Some(json!({"families": ["IPv4"]})),
             Self::Suspend => Some(json!({"suspend": true})),
@@ -47,7 +54,7 @@ impl Step {
             Self::CreateZone => &[ZONE_STATUS],
             Self::CreateHost => &[HOST, KEY, STATUS, ZONE_STATUS],
             Self::Report(_) | Self::Withdraw(_) => &[REPORT, "UPDATE", STATUS],
-            Self::ReportElsewhere(_) | Self::Ttl(_) => &["UPDATE", STATUS],
+            Self::ReportElsewhere(_) | Self::Aliases(_) | Self::Ttl(_) => &["UPDATE", STATUS],
             Self::OnlyIpv4 | Self::Suspend | Self::Resume => &[STATUS],
             Self::DeleteHost => &["UPDATE", HOST, ZONE_STATUS],
             Self::DeleteZone => &[ZONE],
@@ -69,6 +76,7 @@ pub(crate) struct ExpectedHost {
     ttl: u32,
     ipv4: Option<&'static str>,
     ipv6: Option<&'static str>,
+    aliases: bool,
     suspend: bool,
     has_reported: bool,
 }
@@ -90,6 +98,7 @@ impl Expected {
                         ttl: 60,
                         ipv4: None,
                         ipv6: None,
+                        aliases: false,
                         suspend: false,
                         has_reported: false,
                     });
@@ -111,11 +120,30 @@ impl Expected {
             return Vec::new();
         };
         let ttl = host.ttl;
-        let ipv4 = host.ipv4.map(|ipv4| format!("home {ttl} A {ipv4}"));
-        let ipv6 = host.ipv6.map(|ipv6| format!("home {ttl} AAAA {ipv6}"));
-        let addresses: Vec<String> = ipv4.into_iter().chain(ipv6).collect();
-        let marker = (!addresses.is_empty()).then(|| format!("_dynhost.home {ttl} TXT v=1 o=home"));
-        marker.into_iter().chain(addresses).collect()
+        let marker = |name: &str| format!("_dynhost.{name} {ttl} TXT v=1 o=home");
+        let addresses = |name: &str| {
+            let ipv4 = host.ipv4.map(|ipv4| format!("{name} {ttl} A {ipv4}"));
+            let ipv6 = host.ipv6.map(|ipv6| format!("{name} {ttl} AAAA {ipv6}"));
+            ipv4.into_iter().chain(ipv6)
+        };
+        let mut records: Vec<String> = addresses("home").collect();
+        if !records.is_empty() {
+            records.push(marker("home"));
+        }
+        if host.aliases && !records.is_empty() {
+            records.extend([marker("cam.home"), marker("nas.home")]);
+            records.extend(addresses("cam.home"));
+            records.push(format!("nas.home {ttl} CNAME home.APEX."));
+        }
+        records.sort();
+        records
+    }
+
+    /// Of those, how many RRsets the host's status lists: markers are none.
+    pub(crate) fn rrsets(&self) -> usize {
+        let records = self.records();
+        let is_marker = |record: &&String| record.starts_with("_dynhost.");
+        records.len() - records.iter().filter(is_marker).count()
     }
 
     /// The reason of the host's condition Published.
@@ -139,6 +167,7 @@ impl ExpectedHost {
                 }
             }
             Step::Withdraw(address) => *self.family(address) = None,
+            Step::Aliases(aliases) => self.aliases = aliases,
             Step::Ttl(ttl) => self.ttl = ttl,
             Step::OnlyIpv4 => self.ipv6 = None,
             Step::Suspend => self.suspend = true,
