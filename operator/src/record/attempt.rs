@@ -426,3 +426,6 @@ pub fn after(desired: &Desired, known: &Known) -> Known {
         },
     }
 }
+
+#[cfg(test)]
+mod tests;
