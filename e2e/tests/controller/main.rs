@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "clippy does not count helpers as tests")]
 
 mod adoption;
+mod aliases;
 mod claims;
 mod concurrent_writers;
 mod conditions;
@@ -17,6 +18,8 @@ mod lost_replies;
 mod malformed_objects;
 mod outages;
 mod owner_ids;
+mod ownership;
+mod prefixes;
 mod publishing;
 mod recreated_hosts;
 mod restarted_stack;
