@@ -25,6 +25,8 @@ pub enum Release {
     Merged,
     /// With nothing of it: the API server says that it has forgotten (410), so all is listed anew.
     Expired,
+    /// With nothing of it, and without a word about that: only the next event of an object tells.
+    Lost,
 }
 
 /// What the API server had at some time, by resource.
@@ -227,6 +229,7 @@ pub(super) async fn tell(
             match now.release {
                 Release::InOrder => {}
                 Release::Merged => kept = merged(kept),
+                Release::Lost => kept.clear(),
                 Release::Expired => return told.send(expired()).await,
             }
         }

@@ -8,8 +8,8 @@ use std::sync::{
 use anyhow::{Context, Result, ensure};
 use dynhost_crds::host::DynamicHost;
 use dynhost_e2e::{
-    Bind, ControlPlane, Operator, Release, SideEffects, Stack, Zone, ZoneOptions, await_condition,
-    operator_binary,
+    Bind, ControlPlane, Memory, Operator, Release, SideEffects, Stack, Zone, ZoneOptions,
+    await_condition, operator_binary,
     stack::{LIMIT, install, operator_kubeconfig},
 };
 use hickory_net::proto::rr::RecordType;
@@ -122,6 +122,23 @@ impl Lane {
     pub(crate) async fn start_again(&self) -> Result<()> {
         self.stack().operator.start_again().await?;
         self.await_looked().await
+    }
+
+    /// What the API server has of hosts and zones now.
+    pub(crate) async fn remember(&self) -> Result<Memory> {
+        let resources = ["dynamichosts", "dynamiczones"];
+        self.seam().remember(&self.client, &resources).await
+    }
+
+    /// Ends the operator, and starts the next onto an older state of the API server.
+    pub(crate) async fn restart_onto(&self, past: Memory) -> Result<()> {
+        let before = self.seam().times_misled("dynamichosts");
+        self.bury().await?;
+        self.seam().mislead(past);
+        self.start_again().await?;
+        let now = self.seam().times_misled("dynamichosts");
+        ensure!(now > before, "the operator was not misled");
+        Ok(())
     }
 
     /// Waits until the operator has published what is reported now, which it looks at behind all

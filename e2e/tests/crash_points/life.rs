@@ -104,7 +104,7 @@ impl<'a> Life<'a> {
             Ok(Some(state))
         })
         .await
-        .with_context(|| self.lane.stack().operator.log_tail(30))
+        .with_context(|| self.lane.stack().operator.log_tail(8))
     }
 
     /// Waits until all is as `expected`.
@@ -116,7 +116,7 @@ impl<'a> Life<'a> {
             Ok(Some(()))
         })
         .await
-        .with_context(|| self.lane.stack().operator.log_tail(30))
+        .with_context(|| self.lane.stack().operator.log_tail(8))
     }
 
     fn hostname(&self) -> String {
@@ -144,7 +144,7 @@ impl<'a> Life<'a> {
             Ok(Some(()))
         })
         .await
-        .with_context(|| stack.operator.log_tail(30))
+        .with_context(|| stack.operator.log_tail(8))
     }
 
     /// Stores a reported address past the operator, the way another replica's endpoint does.

@@ -10,9 +10,12 @@
 )]
 
 mod down;
+mod frozen_watches;
 mod lane;
 mod life;
+mod model;
 mod replays;
+mod stale_state;
 mod state;
 mod step;
 mod undisturbed;

@@ -80,7 +80,10 @@ impl State {
             let knows = !markers.is_empty() && markers.iter().all(is_named);
             Some((host.name_any(), knows))
         });
-        let mut relative: Vec<_> = records.iter().map(|r| relative(r, zone)).collect();
+        let mut relative: Vec<_> = records
+            .iter()
+            .map(|record| without_nonce(&relative(record, zone)))
+            .collect();
         relative.sort();
         Ok(Self {
             knows_its_marker: knows_its_marker.collect(),
@@ -172,14 +175,13 @@ fn forget_passing(value: &mut Value) {
     }
 }
 
-fn relative(record: &str, zone: &Zone) -> String {
+pub(crate) fn relative(record: &str, zone: &Zone) -> String {
     let record = record.replacen(&format!(".{}.", zone.apex), "", 1);
-    let record = record.replace(&zone.apex, "APEX").replace(" IN ", " ");
-    without_nonce(&record)
+    record.replace(&zone.apex, "APEX").replace(" IN ", " ")
 }
 
 /// Cuts markers off behind their owner: the digest is the namespace's, the nonce random.
-fn without_nonce(text: &str) -> String {
+pub(crate) fn without_nonce(text: &str) -> String {
     let mut parts = text.split(" h=");
     let mut told = parts.next().unwrap_or_default().to_owned();
     for part in parts {
