@@ -1,8 +1,6 @@
 //! A zone of a test's own and the provider that writes it.
 
-use std::fmt::Debug;
 use std::net::SocketAddr;
-use std::str::FromStr;
 
 use anyhow::Result;
 use dynhost::name::{Fqdn, RecordName};
@@ -13,8 +11,6 @@ use dynhost::record::change::{Basis, HostChange, NameChange, Records, RrsetChang
 use dynhost::record::marker::{HostDigest, Marker, Nonce};
 use dynhost_e2e::{Bind, TsigAlgorithm, ZoneSpec};
 use futures::FutureExt;
-
-pub(crate) use RrsetChange::{Keep, Remove, Set};
 
 pub(crate) const APEX: &str = "dyn.example.org";
 
@@ -28,18 +24,13 @@ pub(crate) struct Zone {
 }
 
 impl Zone {
-    /// A zone with `records` in it, relative to its apex.
-    pub(crate) async fn start(records: &[&str]) -> Result<Self> {
-        Self::start_with(records, TsigAlgorithm::HmacSha256).await
-    }
-
-    pub(crate) async fn start_with(records: &[&str], algorithm: TsigAlgorithm) -> Result<Self> {
+    pub(crate) async fn start() -> Result<Self> {
         let bind = Bind::start().await?;
-        let key = dynhost_e2e::TsigKey::generate(algorithm)?;
+        let key = dynhost_e2e::TsigKey::generate(TsigAlgorithm::HmacSha256)?;
         bind.add_zone(ZoneSpec {
             apex: APEX.to_owned(),
             keys: vec![key.clone()],
-            records: records.iter().map(|record| (*record).to_owned()).collect(),
+            records: Vec::new(),
             allow_transfer: false,
         })
         .await?;
@@ -132,34 +123,21 @@ pub(crate) fn marker(nonce: u8) -> Marker {
     )
 }
 
-/// A change of [`HOST`], with addresses as texts.
-pub(crate) fn change(
-    ipv4: RrsetChange<&str>,
-    ipv6: RrsetChange<&str>,
-    marker: Option<Marker>,
-    basis: Basis,
-) -> HostChange {
+/// A change of the A RRset of [`HOST`].
+pub(crate) fn change(ipv4: &str, nonce: u8, basis: Basis) -> HostChange {
     let name = NameChange {
         name: host(),
         records: Records::Addresses {
-            ipv4: parse(ipv4),
-            ipv6: parse(ipv6),
+            ipv4: RrsetChange::Set(ipv4.parse().unwrap()),
+            ipv6: RrsetChange::Keep,
         },
-        marker,
+        marker: Some(marker(nonce)),
         basis,
     };
     HostChange::of_name(60, name)
 }
 
-fn parse<A: FromStr<Err: Debug>>(change: RrsetChange<&str>) -> RrsetChange<A> {
-    match change {
-        Keep => Keep,
-        Set(text) => Set(text.parse().unwrap()),
-        Remove => Remove,
-    }
-}
-
-/// The first write of an A RRset, with nonce 1.
+/// The first write, with nonce 1.
 pub(crate) fn first_write(ipv4: &str) -> HostChange {
-    change(Set(ipv4), Keep, Some(marker(1)), Basis::Absent)
+    change(ipv4, 1, Basis::Absent)
 }

@@ -50,7 +50,8 @@ impl Controller {
         let subject = Subject { host, prefix };
         let want = wanted(&subject, zone).ok_or(Problem::ZoneGone)?;
         let published = self.progress.published(&subject.host);
-        let published = published.map(|PublishedState { known, .. }| known);
+        let pending = &subject.host.pending;
+        let published = published.map(|PublishedState { known, .. }| known.with(pending));
         let names = names(&spec.hostname, published.as_ref(), &want);
         // All names in one message; where that is refused, each for itself.
         match self

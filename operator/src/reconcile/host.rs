@@ -20,6 +20,7 @@ use crate::index::host::{Host, HostSpec, PublishedState};
 use crate::index::object::ObjectKey;
 use crate::index::stored::Stored;
 use crate::index::zone::Zone;
+use crate::record::alias::Alias;
 
 /// Pause before what the API server did not take is tried again.
 const API_RETRY: Duration = Duration::from_secs(1);
@@ -63,11 +64,16 @@ impl Controller {
                     }
                     Err(error) => (unknown_key(&host, &error), Next::After(API_RETRY)),
                 };
-                let (published, state, next) = match claimed {
+                let Brought {
+                    verdict,
+                    state,
+                    settled,
+                    next,
+                } = match claimed {
                     Ok(()) => self.bring_to_dns(&host, &spec, &zone).await,
                     Err(error) => self.unclaimed(&host, &error),
                 };
-                let Some(published) = published else {
+                let Some(published) = verdict else {
                     return next;
                 };
                 let outcome = Outcome {
@@ -77,6 +83,7 @@ impl Controller {
                     key,
                     published,
                     state,
+                    settled,
                 };
                 (host, outcome, next.sooner(key_next))
             }
@@ -114,6 +121,7 @@ impl Controller {
             key: key.unwrap_or(Verdict::unknown(reason)),
             published: Verdict::unknown(reason),
             state: self.progress.published(host),
+            settled: Box::default(),
         }
     }
 
@@ -136,16 +144,12 @@ impl Controller {
     }
 
     /// Without our finalizer nothing is published: a deletion would leave the records behind.
-    fn unclaimed(
-        &self,
-        host: &Host,
-        error: &kube::Error,
-    ) -> (Option<Verdict>, Option<PublishedState>, Next) {
+    fn unclaimed(&self, host: &Host, error: &kube::Error) -> Brought {
         tracing::warn!(host = %host.meta.key, %error, "finalizer not added");
         let verdict = Verdict::unknown(Reason::ProviderUnavailable)
             .saying(format!("our finalizer could not be added: {error}"));
         let state = self.progress.published(host);
-        (Some(verdict), state, Next::After(API_RETRY))
+        Brought::new(Some(verdict), state, Next::After(API_RETRY))
     }
 
     async fn add_host_finalizer(&self, host: &Host) -> Result<(), kube::Error> {
@@ -161,61 +165,64 @@ impl Controller {
         Ok(())
     }
 
-    /// The verdict on Published (`None`: no verdict yet), what is in DNS, and when to look again.
-    async fn bring_to_dns(
-        &self,
-        host: &Arc<Host>,
-        spec: &HostSpec,
-        zone: &Zone,
-    ) -> (Option<Verdict>, Option<PublishedState>, Next) {
+    async fn bring_to_dns(&self, host: &Arc<Host>, spec: &HostSpec, zone: &Zone) -> Brought {
         let before = self.progress.published(host);
         if spec.suspend {
-            return (Some(Verdict::of(Reason::Suspended)), before, Next::Idle);
+            let verdict = Verdict::of(Reason::Suspended);
+            return Brought::new(Some(verdict), before, Next::Idle);
         }
         let prefix = self.index.view().prefix_of(host).cloned();
         let observed = prefix.is_some() || host.reported_at().is_some();
         if !observed && before.is_none() {
             let verdict = Verdict::of(Reason::AwaitingFirstUpdate);
-            return (Some(verdict), None, Next::Idle);
+            return Brought::new(Some(verdict), None, Next::Idle);
         }
         // Without it the zone, and with it the credentials, could be deleted under the records. Its
         // arrival brings us back.
         if !zone.finalizer && !zone.meta.deleting {
-            return (None, before, Next::After(API_RETRY));
+            return Brought::new(None, before, Next::After(API_RETRY));
         }
         let inputs = Inputs::new(host, prefix.as_ref(), Some(zone));
         if let Some((problem, wait)) = self.progress.waits(host, &inputs) {
             let verdict = Verdict::of(problem.reason()).saying(problem.to_string());
-            return (Some(verdict), before, Next::After(wait));
+            return Brought::new(Some(verdict), before, Next::After(wait));
         }
         let Some(access) = self.zones.access(&self.client, zone) else {
-            return (None, before, Next::After(API_RETRY));
+            return Brought::new(None, before, Next::After(API_RETRY));
         };
         let host = host.clone();
         let subject = Subject { host, prefix };
         let host = subject.host.clone();
-        let Publication { state, problem } = self.publish(subject, zone, &access, before).await;
-        let verdict = |problem: &Problem| Verdict::of(problem.reason()).saying(problem.to_string());
-        match problem {
+        let Publication {
+            state,
+            settled,
+            problem,
+        } = self.publish(subject, zone, &access, before).await;
+        let failed = |problem: &Problem| Verdict::of(problem.reason()).saying(problem.to_string());
+        let (verdict, next) = match problem {
             None => {
                 self.progress.succeeded(&host.meta, state.clone());
                 let reason = match observed || state.is_some() {
                     true => Reason::Published,
                     false => Reason::AwaitingFirstUpdate,
                 };
-                (Some(Verdict::of(reason)), state, Next::Idle)
+                (Some(Verdict::of(reason)), Next::Idle)
             }
-            Some(Problem::HostGone) => (None, state, Next::Idle),
+            Some(Problem::HostGone) => (None, Next::Idle),
             Some(problem @ Problem::Prefix(_)) => {
                 self.progress.succeeded(&host.meta, state.clone());
-                (Some(verdict(&problem)), state, Next::Idle)
+                (Some(failed(&problem)), Next::Idle)
             }
             Some(problem) => {
                 access.failed(&problem);
                 self.look_at_zone(&spec.zone);
                 let next = self.progress.failed(&host, state.clone(), inputs, &problem);
-                (Some(verdict(&problem)), state, next)
+                (Some(failed(&problem)), next)
             }
+        };
+        Brought {
+            settled,
+            ..Brought::new(verdict, state, next)
         }
     }
 
@@ -288,6 +295,7 @@ impl Controller {
                 ..verdict.saying(format!("the records cannot be removed yet: {problem}"))
             },
             state: self.progress.published(host),
+            settled: Box::default(),
         }
     }
 }
@@ -301,6 +309,28 @@ fn unknown_key(host: &Host, error: &kube::Error) -> Verdict {
     tracing::warn!(host = %host.meta.key, %error, "update key not ready");
     Verdict::of(Reason::SecretNotFound)
         .saying(format!("the Secret could not be read or written: {error}"))
+}
+
+/// What an attempt to bring a host to DNS came to.
+struct Brought {
+    /// On Published; `None`: there is none yet.
+    verdict: Option<Verdict>,
+    /// What is in DNS.
+    state: Option<PublishedState>,
+    /// Announced aliases of which `state` tells all.
+    settled: Box<[Alias]>,
+    next: Next,
+}
+
+impl Brought {
+    fn new(verdict: Option<Verdict>, state: Option<PublishedState>, next: Next) -> Self {
+        Self {
+            verdict,
+            state,
+            settled: Box::default(),
+            next,
+        }
+    }
 }
 
 enum Look {

@@ -59,6 +59,18 @@ pub struct Step {
     pub needs_look: bool,
 }
 
+impl Step {
+    /// The aliases that this message writes for the first time, as far as `told` of them goes.
+    pub fn new_aliases(&self, told: &[&[Alias]]) -> Vec<Alias> {
+        let is_told = |alias: &Alias| told.iter().any(|told| told.contains(alias));
+        let is_written = |alias: &Alias| self.names.iter().any(|name| name.name == alias.name);
+        let new = self.after.aliases.iter();
+        new.filter(|alias| is_written(alias) && !is_told(alias))
+            .cloned()
+            .collect()
+    }
+}
+
 /// One name of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlannedName {
