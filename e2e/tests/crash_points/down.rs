@@ -20,7 +20,7 @@ struct Outage {
 
 const PUBLISHED: &[Step] = &[CreateZone, CreateHost, Report("198.51.100.7")];
 
-const OUTAGES: [Outage; 10] = [
+const OUTAGES: [Outage; 11] = [
     Outage {
         before: &[CreateZone, CreateHost],
         dies_in: Report("198.51.100.7"),
@@ -55,6 +55,11 @@ const OUTAGES: [Outage; 10] = [
         before: PUBLISHED,
         dies_in: Aliases(true),
         meanwhile: &[DeleteHost],
+    },
+    Outage {
+        before: PUBLISHED,
+        dies_in: Aliases(true),
+        meanwhile: &[Aliases(false)],
     },
     Outage {
         before: &[

@@ -90,8 +90,10 @@ impl Burst {
     fn choose(world: &mut World, random: &mut Random) -> Self {
         let mut operations = world.choose_settled(random).unwrap_or_default();
         let bind_is_away = operations.is_empty() && random.once_in(6);
-        for _ in 0..=random.below(BURST) {
-            operations.extend(world.choose(random));
+        let number = operations.len() + 1 + random.below(BURST);
+        while operations.len() < number {
+            // A host stays until its records are gone, and with it the claim that others wait for.
+            operations.extend(world.choose(random, !bind_is_away));
         }
         // An operator that starts again needs its name server to look at everything.
         let dies = !bind_is_away && random.once_in(2);

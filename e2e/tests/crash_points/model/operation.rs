@@ -20,6 +20,9 @@ pub(super) enum Operation {
     Delete { object: String },
     /// Writes the spec's changeable fields.
     Change { object: String, host: Host },
+    /// The same, and the endpoint has heard of it: a report of a family that the host does not
+    /// publish is acknowledged and forgotten.
+    ChangeFamilies { object: String, host: Host },
     /// A client reports addresses, comma-separated.
     Report { object: String, addresses: String },
     /// A client withdraws its IPv4 address.
@@ -35,13 +38,13 @@ pub(super) enum Operation {
 impl World {
     /// What may be done while others of its kind are under way: what comes of it does not depend on
     /// what has been written in between.
-    pub(super) fn choose(&mut self, random: &mut Random) -> Option<Operation> {
+    pub(super) fn choose(&mut self, random: &mut Random, may_delete: bool) -> Option<Operation> {
         let objects: Vec<String> = self.hosts.keys().cloned().collect();
         let object = random.pick(&objects);
         match random.below(12) {
             0 | 1 => Some(self.create(random)),
-            2 => self.delete(&object?),
-            3 => {
+            2 if may_delete => self.delete(&object?),
+            2 | 3 => {
                 let mut host = self.hosts.get(object.as_ref()?)?.clone();
                 host.ttl = random.pick(&[None, Some(30), Some(90)])?;
                 self.change(object?, host)
@@ -54,7 +57,9 @@ impl World {
             5 => {
                 let mut host = self.hosts.get(object.as_ref()?)?.clone();
                 host.only_ipv4 = !host.only_ipv4;
-                self.change(object?, host)
+                let object = object?;
+                self.change(object.clone(), host.clone())?;
+                Some(Operation::ChangeFamilies { object, host })
             }
             6 => {
                 let mut host = self.hosts.get(object.as_ref()?)?.clone();
@@ -62,7 +67,7 @@ impl World {
                 self.change(object?, host)
             }
             7 => {
-                let prefix = u16::try_from(random.below(4)).ok()?;
+                let prefix = 1 + u16::try_from(random.below(4)).ok()?;
                 self.prefix = Some(prefix);
                 LABELS.iter().for_each(|label| self.settle(label));
                 Some(Operation::Prefix(prefix))
@@ -143,11 +148,11 @@ impl World {
             return None;
         }
         for address in addresses.split(',') {
-            let family = match address.contains(':') {
-                true => &mut host.ipv6,
-                false => &mut host.ipv4,
-            };
-            *family = Some(Some(address.to_owned()));
+            match address.contains(':') {
+                true if host.only_ipv4 => {}
+                true => host.ipv6 = Some(Some(address.to_owned())),
+                false => host.ipv4 = Some(Some(address.to_owned())),
+            }
         }
         self.settle(label);
         Some(Operation::Report {

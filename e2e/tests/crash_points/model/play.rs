@@ -67,15 +67,14 @@ impl<'a> Play<'a> {
                 self.hosts.delete(object, &Default::default()).await?;
                 Ok(())
             }
-            Operation::Change { object, host } => {
-                let spec = self.object(object, host).spec;
-                let spec = json!({
-                    "ttl": spec.ttl,
-                    "families": spec.families,
-                    "aliases": spec.aliases,
-                    "suspend": spec.suspend,
-                });
-                self.patch(object, json!({ "spec": spec })).await
+            Operation::Change { object, host } => self.change(object, host).await,
+            Operation::ChangeFamilies { object, host } => {
+                self.change(object, host).await?;
+                await_condition(&format!("{object} is looked at"), LIMIT, async || {
+                    let host = self.hosts.get(object).await?;
+                    Ok(is_current(&host).then_some(()))
+                })
+                .await
             }
             Operation::Report { object, addresses } => {
                 self.request(object, "update", addresses).await
@@ -139,6 +138,18 @@ impl<'a> Play<'a> {
         let host = self.object(object, host);
         self.hosts.create(&PostParams::default(), &host).await?;
         Ok(())
+    }
+
+    /// Writes the fields of the spec that may change.
+    async fn change(&self, object: &str, host: &Host) -> Result<()> {
+        let spec = self.object(object, host).spec;
+        let spec = json!({
+            "ttl": spec.ttl,
+            "families": spec.families,
+            "aliases": spec.aliases,
+            "suspend": spec.suspend,
+        });
+        self.patch(object, json!({ "spec": spec })).await
     }
 
     fn object(&self, name: &str, host: &Host) -> DynamicHost {
@@ -216,14 +227,16 @@ impl<'a> Play<'a> {
     }
 }
 
+/// Whether the controller has judged a host's present spec.
+fn is_current(host: &DynamicHost) -> bool {
+    let status = host.status.as_ref();
+    status.and_then(|status| status.observed_generation) == host.metadata.generation
+}
+
 /// Whether a host says what it must, of its present spec.
 fn is_told(host: &DynamicHost, world: &World) -> bool {
-    let generation = host
-        .status
-        .as_ref()
-        .and_then(|status| status.observed_generation);
     let reason = |of| condition(host, of).map(|condition| condition.reason.as_str());
-    generation == host.metadata.generation
+    is_current(host)
         && match world.told(&host.name_any()) {
             Told::Anything => true,
             Told::NameConflict => reason(ConditionType::Accepted) == Some("NameConflict"),
