@@ -33,6 +33,8 @@ pub struct ZoneOptions {
     pub ownership_mode: OwnershipMode,
     /// Other servers than BIND itself, such as a proxy in front of it.
     pub servers: Option<Vec<String>>,
+    /// BIND lets the operator transfer the zone.
+    pub allow_transfer: bool,
 }
 
 impl Default for ZoneOptions {
@@ -44,6 +46,7 @@ impl Default for ZoneOptions {
             ownership_id: None,
             ownership_mode: OwnershipMode::Marker,
             servers: None,
+            allow_transfer: false,
         }
     }
 }
@@ -78,6 +81,8 @@ impl Zone {
                 address: Default::default(),
                 ipv6: None,
                 aliases: Vec::new(),
+                stale_after: None,
+                when_stale: Default::default(),
                 deletion_policy: Default::default(),
                 suspend: false,
             },
@@ -123,7 +128,7 @@ impl Stack {
             apex: zone.apex.clone(),
             keys: vec![zone.key.clone()],
             records: options.records.clone(),
-            allow_transfer: false,
+            allow_transfer: options.allow_transfer,
         };
         self.bind.add_zone(served).await?;
         let client = self.client().await?;
@@ -162,6 +167,7 @@ impl Stack {
                         from: options.from,
                         selector: None,
                     },
+                    ..AllowedHosts::default()
                 },
                 ownership: Ownership {
                     mode: options.ownership_mode,

@@ -4,19 +4,21 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Result;
+use dynhost::name::RecordName;
 use dynhost::provider::{Applied, ApplyError, Provider};
 use dynhost::record::change::{Basis, HostChange};
 use dynhost_e2e::{Mode, TcpProxy, await_condition, free_port};
+use futures::future::join_all;
 use tokio::time::timeout;
 
 use super::scripted_server::{Act, Script, ScriptedServer, frame};
-use super::zone::{Zone, apply, change, first_write, host, marker};
+use super::zone::{Keep, Set, Zone, apply, change, first_write, host, marker};
 
 const LIMIT: Duration = Duration::from_secs(10);
 
 fn replacement(ipv4: &str, nonce: u8) -> HostChange {
     let basis = Basis::Marker(marker(nonce - 1));
-    change(ipv4, nonce, basis)
+    change(Set(ipv4), Keep, Some(marker(nonce)), basis)
 }
 
 fn pass(_: usize, reply: Vec<u8>) -> Act {
@@ -29,7 +31,7 @@ fn is_unknown(outcome: &Result<Applied, ApplyError>) -> bool {
 
 #[tokio::test]
 async fn a_connection_that_the_server_closed_is_replaced_without_an_error() -> Result<()> {
-    let zone = Zone::start().await?;
+    let zone = Zone::start(&[]).await?;
     let server = ScriptedServer::start(zone.bind.address(), |_, reply| {
         Act::SendAndClose(frame(&reply))
     })
@@ -46,8 +48,25 @@ async fn a_connection_that_the_server_closed_is_replaced_without_an_error() -> R
 }
 
 #[tokio::test]
+async fn messages_in_flight_share_one_connection() -> Result<()> {
+    let zone = Zone::start(&[]).await?;
+    let server = ScriptedServer::start(zone.bind.address(), pass).await?;
+    let provider = zone.provider_at(&[server.address])?;
+    let changes = (0..100).map(|number| {
+        let mut change = first_write("198.51.100.7");
+        let name = format!("h{number}.dyn.example.org");
+        change.names[0].name = RecordName::parse(&name).unwrap();
+        apply(&provider, change)
+    });
+    assert_eq!(join_all(changes).await, vec![Ok(Applied); 100]);
+    assert_eq!((server.opened(), server.requests()), (1, 100));
+    assert_eq!(zone.records().await?.len(), 200);
+    Ok(())
+}
+
+#[tokio::test]
 async fn the_next_server_is_used_where_one_takes_no_connection() -> Result<()> {
-    let zone = Zone::start().await?;
+    let zone = Zone::start(&[]).await?;
     let dead: SocketAddr = ([127, 0, 0, 1], free_port()?).into();
     let provider = zone.provider_at(&[dead, zone.bind.address()])?;
     apply(&provider, first_write("198.51.100.7")).await?;
@@ -62,27 +81,32 @@ async fn the_next_server_is_used_where_one_takes_no_connection() -> Result<()> {
 }
 
 #[tokio::test]
-async fn the_server_that_answered_last_is_kept() -> Result<()> {
-    let zone = Zone::start().await?;
+async fn the_server_that_answered_last_is_kept_until_a_probe_finds_the_first_again() -> Result<()> {
+    let zone = Zone::start(&[]).await?;
     let first = ScriptedServer::start(zone.bind.address(), |request, reply| match request {
-        0 => Act::Send(frame(&reply)),
-        _ => Act::SendAndClose(Vec::new()),
+        1 => Act::SendAndClose(Vec::new()),
+        _ => Act::Send(frame(&reply)),
     })
     .await?;
     let second = ScriptedServer::start(zone.bind.address(), pass).await?;
     let provider = zone.provider_at(&[first.address, second.address])?;
+    let requests = || (first.requests(), second.requests());
     provider.probe().await?;
-    assert_eq!((first.opened(), second.opened()), (1, 0));
+    assert_eq!(requests(), (1, 0));
+    provider.read(&host()).await?;
+    assert_eq!(requests(), (2, 4));
+    apply(&provider, first_write("198.51.100.7")).await?;
+    assert_eq!(requests(), (2, 5));
     provider.probe().await?;
-    assert_eq!((first.opened(), second.opened()), (1, 1));
-    provider.probe().await?;
-    assert_eq!((first.opened(), second.opened()), (1, 1));
+    assert_eq!(requests(), (3, 5));
+    apply(&provider, replacement("198.51.100.8", 2)).await?;
+    assert_eq!(requests(), (4, 5));
     Ok(())
 }
 
 #[tokio::test]
 async fn a_lost_reply_leaves_the_outcome_unknown_and_reading_back_tells_it() -> Result<()> {
-    let zone = Zone::start().await?;
+    let zone = Zone::start(&[]).await?;
     let proxy = TcpProxy::start(zone.bind.address()).await?;
     // The other server is never asked to do what the first may have done.
     let provider = zone.provider_at(&[proxy.address(), zone.bind.address()])?;
@@ -107,7 +131,7 @@ async fn a_lost_reply_leaves_the_outcome_unknown_and_reading_back_tells_it() -> 
 
 #[tokio::test]
 async fn a_connection_that_lost_a_reply_is_not_used_again() -> Result<()> {
-    let zone = Zone::start().await?;
+    let zone = Zone::start(&[]).await?;
     let server = ScriptedServer::start(zone.bind.address(), |request, reply| match request {
         0 => Act::Send(Vec::new()),
         _ => Act::Send(frame(&reply)),
@@ -124,7 +148,7 @@ async fn a_connection_that_lost_a_reply_is_not_used_again() -> Result<()> {
 #[tokio::test]
 async fn a_hostile_reply_leaves_the_outcome_unknown() -> Result<()> {
     async fn check(what: &str, script: Script) -> Result<()> {
-        let zone = Zone::start().await?;
+        let zone = Zone::start(&[]).await?;
         let server = ScriptedServer::start(zone.bind.address(), script).await?;
         let provider = zone.provider_at(&[server.address])?;
         let outcome = apply(&provider, first_write("198.51.100.7")).await;
@@ -175,7 +199,7 @@ async fn a_hostile_reply_leaves_the_outcome_unknown() -> Result<()> {
 
 #[tokio::test]
 async fn replies_that_nobody_waits_for_are_ignored() -> Result<()> {
-    let zone = Zone::start().await?;
+    let zone = Zone::start(&[]).await?;
     let server = ScriptedServer::start(zone.bind.address(), |_, reply| {
         let mut other = reply.clone();
         other[0] ^= 0x80;
@@ -192,9 +216,9 @@ async fn replies_that_nobody_waits_for_are_ignored() -> Result<()> {
 
 #[tokio::test]
 async fn callers_that_give_up_leave_the_connection_usable() -> Result<()> {
-    let zone = Zone::start().await?;
+    let zone = Zone::start(&[]).await?;
     for micros in (0..2_000).step_by(50) {
-        let change = change("198.51.100.7", 1, Basis::Absent);
+        let change = change(Set("198.51.100.7"), Keep, Some(marker(1)), Basis::Absent);
         let limit = Duration::from_micros(micros);
         // Some are given up before they are sent, some after, and some are answered.
         let _ = timeout(limit, zone.apply(change)).await;
@@ -203,7 +227,7 @@ async fn callers_that_give_up_leave_the_connection_usable() -> Result<()> {
     let basis = Basis::Adopt {
         marker_texts: vec![marker(1).to_string()],
     };
-    let last = change("198.51.100.8", 2, basis);
+    let last = change(Set("198.51.100.8"), Keep, Some(marker(2)), basis);
     zone.apply(last).await?;
     assert_eq!(
         zone.records().await?,

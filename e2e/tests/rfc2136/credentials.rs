@@ -26,7 +26,7 @@ fn successive(keys: Vec<Result<TsigKey, KeyError>>) -> (KeySource, Arc<AtomicUsi
 
 #[tokio::test]
 async fn a_key_is_read_once_and_again_only_when_it_is_refused() -> Result<()> {
-    let zone = Zone::start().await?;
+    let zone = Zone::start(&[]).await?;
     let right = parse_key(&zone.key)?;
     let wrong = TsigKey::new(&zone.key.name, "hmac-sha256".parse()?, b"d3Jvbmc=")?;
 
@@ -53,7 +53,7 @@ async fn a_key_is_read_once_and_again_only_when_it_is_refused() -> Result<()> {
 
 #[tokio::test]
 async fn a_key_that_cannot_be_read_says_what_to_do_next() -> Result<()> {
-    let zone = Zone::start().await?;
+    let zone = Zone::start(&[]).await?;
     let right = parse_key(&zone.key)?;
     let missing = KeyError::NotFound("Secret dns/dyn-tsig".to_owned());
     let (source, _) = successive(vec![

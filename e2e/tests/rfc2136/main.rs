@@ -3,7 +3,9 @@
 
 #![allow(clippy::unwrap_used, reason = "clippy does not count helpers as tests")]
 
+mod batches;
 mod connection;
 mod credentials;
 mod scripted_server;
+mod transfer;
 mod zone;

@@ -1,6 +1,8 @@
 //! A zone of a test's own and the provider that writes it.
 
+use std::fmt::Debug;
 use std::net::SocketAddr;
+use std::str::FromStr;
 
 use anyhow::Result;
 use dynhost::name::{Fqdn, RecordName};
@@ -11,6 +13,8 @@ use dynhost::record::change::{Basis, HostChange, NameChange, Records, RrsetChang
 use dynhost::record::marker::{HostDigest, Marker, Nonce};
 use dynhost_e2e::{Bind, TsigAlgorithm, ZoneSpec};
 use futures::FutureExt;
+
+pub(crate) use RrsetChange::{Keep, Remove, Set};
 
 pub(crate) const APEX: &str = "dyn.example.org";
 
@@ -24,22 +28,28 @@ pub(crate) struct Zone {
 }
 
 impl Zone {
-    pub(crate) async fn start() -> Result<Self> {
+    /// A zone with `records` in it, relative to its apex.
+    pub(crate) async fn start(records: &[&str]) -> Result<Self> {
+        Self::start_with(records, TsigAlgorithm::HmacSha256).await
+    }
+
+    pub(crate) async fn start_with(records: &[&str], algorithm: TsigAlgorithm) -> Result<Self> {
         let bind = Bind::start().await?;
-        let key = dynhost_e2e::TsigKey::generate(TsigAlgorithm::HmacSha256)?;
-        bind.add_zone(ZoneSpec {
-            apex: APEX.to_owned(),
-            keys: vec![key.clone()],
-            records: Vec::new(),
-            allow_transfer: false,
-        })
-        .await?;
+        let key = dynhost_e2e::TsigKey::generate(algorithm)?;
+        bind.add_zone(spec(&key, records)).await?;
         let provider = provider(&[bind.address()], constant(parse_key(&key)?))?;
         Ok(Self {
             bind,
             key,
             provider,
         })
+    }
+
+    /// Another server with the same zone, the same key and data of its own.
+    pub(crate) async fn beside(&self, records: &[&str]) -> Result<Bind> {
+        let bind = Bind::start().await?;
+        bind.add_zone(spec(&self.key, records)).await?;
+        Ok(bind)
     }
 
     /// A provider for the same zone that reaches it by other addresses.
@@ -79,6 +89,15 @@ impl Zone {
             .collect();
         records.sort();
         Ok(records)
+    }
+}
+
+fn spec(key: &dynhost_e2e::TsigKey, records: &[&str]) -> ZoneSpec {
+    ZoneSpec {
+        apex: APEX.to_owned(),
+        keys: vec![key.clone()],
+        records: records.iter().map(|record| (*record).to_owned()).collect(),
+        allow_transfer: false,
     }
 }
 
@@ -123,21 +142,34 @@ pub(crate) fn marker(nonce: u8) -> Marker {
     )
 }
 
-/// A change of the A RRset of [`HOST`].
-pub(crate) fn change(ipv4: &str, nonce: u8, basis: Basis) -> HostChange {
+/// A change of [`HOST`], with addresses as texts.
+pub(crate) fn change(
+    ipv4: RrsetChange<&str>,
+    ipv6: RrsetChange<&str>,
+    marker: Option<Marker>,
+    basis: Basis,
+) -> HostChange {
     let name = NameChange {
         name: host(),
         records: Records::Addresses {
-            ipv4: RrsetChange::Set(ipv4.parse().unwrap()),
-            ipv6: RrsetChange::Keep,
+            ipv4: parse(ipv4),
+            ipv6: parse(ipv6),
         },
-        marker: Some(marker(nonce)),
+        marker,
         basis,
     };
     HostChange::of_name(60, name)
 }
 
-/// The first write, with nonce 1.
+fn parse<A: FromStr<Err: Debug>>(change: RrsetChange<&str>) -> RrsetChange<A> {
+    match change {
+        Keep => Keep,
+        Set(text) => Set(text.parse().unwrap()),
+        Remove => Remove,
+    }
+}
+
+/// The first write of an A RRset, with nonce 1.
 pub(crate) fn first_write(ipv4: &str) -> HostChange {
-    change(ipv4, 1, Basis::Absent)
+    change(Set(ipv4), Keep, Some(marker(1)), Basis::Absent)
 }

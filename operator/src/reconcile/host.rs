@@ -4,14 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dynhost_crds::HOST_FINALIZER;
-use dynhost_crds::conditions::{ConditionStatus, Reason};
+use dynhost_crds::conditions::{ConditionStatus, ConditionType, Reason};
 use dynhost_crds::host::DynamicHost;
+use jiff::Timestamp;
 
+use super::consent::kept;
 use super::finalizer;
+use super::guard::{Cause, Permit};
 use super::key::{self, Keys};
 use super::problem::Problem;
 use super::progress::{Inputs, LET_GO};
 use super::publish::{Publication, Subject};
+use super::staleness::{Records, Silence, Staleness, judge, records};
 use super::status::{Outcome, Verdict};
 use super::{Controller, Next};
 use crate::admission::Refusal;
@@ -39,19 +43,22 @@ impl Controller {
     pub(super) async fn sync_host(&self, key: &ObjectKey) -> Next {
         let Some(host) = self.index.host(key) else {
             self.progress.forget(key);
+            self.forget_deletion(key);
+            self.drift.take(key);
             return Next::Idle;
         };
         if host.meta.deleting {
-            return self.delete_host(&host).await;
+            return Box::pin(self.delete_host(&host)).await;
         }
         let (host, outcome, next) = match self.look(&host) {
             Look::Wait => return Next::Idle,
             Look::Refused(refusal, reason) => {
-                let outcome = self.refused(&host, &refusal, reason);
-                (host, outcome, Next::Idle)
+                let (outcome, next) = self.refused(&host, &refusal, reason).await;
+                (host, outcome, next)
             }
             Look::Admitted(spec, zone) => {
-                let (claimed, key) = self.claim(&host, &spec).await;
+                self.withdraw(key, |cause| cause != Cause::Stale);
+                let (claimed, key) = Box::pin(self.claim(&host, &spec)).await;
                 let (key, key_next) = match key {
                     Ok(key) => {
                         let asks_again = is_unseen_by_the_watch(&key);
@@ -64,15 +71,23 @@ impl Controller {
                     }
                     Err(error) => (unknown_key(&host, &error), Next::After(API_RETRY)),
                 };
+                let refused = spec.suspend.then_some(Reason::Suspended);
+                let staleness = self.staleness(&host, refused);
+                let records = records(staleness, spec.when_stale);
                 let Brought {
                     verdict,
                     state,
                     settled,
                     next,
                 } = match claimed {
-                    Ok(()) => self.bring_to_dns(&host, &spec, &zone).await,
+                    Ok(()) => self.bring_to_dns(&host, &spec, &zone, records).await,
                     Err(error) => self.unclaimed(&host, &error),
                 };
+                let stale_next = match staleness.look_again(Timestamp::now()) {
+                    Some(pause) => Next::After(pause),
+                    None => Next::Idle,
+                };
+                let next = next.sooner(key_next).sooner(stale_next);
                 let Some(published) = verdict else {
                     return next;
                 };
@@ -82,10 +97,11 @@ impl Controller {
                     accepted: Verdict::of(Reason::Accepted),
                     key,
                     published,
+                    fresh: staleness.verdict(),
                     state,
                     settled,
                 };
-                (host, outcome, next.sooner(key_next))
+                (host, outcome, next)
             }
         };
         self.queue_status(host.meta.key.clone(), outcome);
@@ -106,23 +122,12 @@ impl Controller {
         }
     }
 
-    /// DNS is left as it is: another host, or the zone's administrator, may have reasons.
-    fn refused(&self, host: &Host, refusal: &Refusal, reason: Reason) -> Outcome {
-        let accepted = match refusal.message(&host.meta.key) {
-            Some(message) => Verdict::of(reason).saying(message),
-            None => Verdict::of(reason),
-        };
-        let spec = host.spec.as_ref().ok();
-        let key = spec.and_then(|spec| key::judge(&self.index, spec));
-        Outcome {
-            uid: host.meta.uid.clone(),
-            generation: host.meta.generation,
-            accepted,
-            key: key.unwrap_or(Verdict::unknown(reason)),
-            published: Verdict::unknown(reason),
-            state: self.progress.published(host),
-            settled: Box::default(),
-        }
+    /// Whether the host's client has been silent for too long; `refused`: why it is refused now.
+    pub(super) fn staleness(&self, host: &Host, refused: Option<Reason>) -> Staleness {
+        let stale_after = host.spec.as_ref().ok().and_then(|spec| spec.stale_after);
+        let now = Timestamp::now();
+        let silence = Silence::of(host, refused, now);
+        judge(stale_after, &silence, self.freshness.in_sync_for(), now)
     }
 
     /// Our finalizer, and the update key: one that cannot be had does not keep DNS waiting.
@@ -137,10 +142,22 @@ impl Controller {
             metrics: &self.metrics,
             events: &self.events,
         };
-        tokio::join!(
-            within(CALL, self.add_host_finalizer(host)),
-            within(CALL, keys.ensure(host, spec))
-        )
+        // A host that needs no call waits for none.
+        let finalizer = async {
+            if host.finalizer {
+                return Ok(());
+            }
+            let _permit = self.may_call().await;
+            within(CALL, self.add_host_finalizer(host)).await
+        };
+        let key = async {
+            let _permit = match keys.is_settled(host, spec) {
+                true => None,
+                false => self.may_call().await,
+            };
+            within(CALL, keys.ensure(host, spec)).await
+        };
+        tokio::join!(finalizer, key)
     }
 
     /// Without our finalizer nothing is published: a deletion would leave the records behind.
@@ -153,9 +170,6 @@ impl Controller {
     }
 
     async fn add_host_finalizer(&self, host: &Host) -> Result<(), kube::Error> {
-        if host.finalizer {
-            return Ok(());
-        }
         self.metrics.count_api_write("host_finalizer");
         let object =
             finalizer::add::<Stored<DynamicHost>>(&self.client, &host.meta, HOST_FINALIZER).await?;
@@ -165,11 +179,39 @@ impl Controller {
         Ok(())
     }
 
-    async fn bring_to_dns(&self, host: &Arc<Host>, spec: &HostSpec, zone: &Zone) -> Brought {
+    async fn bring_to_dns(
+        &self,
+        host: &Arc<Host>,
+        spec: &HostSpec,
+        zone: &Zone,
+        records: Records,
+    ) -> Brought {
+        let drifted = self.drift.take(&host.meta.key);
         let before = self.progress.published(host);
         if spec.suspend {
             let verdict = Verdict::of(Reason::Suspended);
             return Brought::new(Some(verdict), before, Next::Idle);
+        }
+        let was_stale = has_status(host, ConditionType::Fresh, ConditionStatus::False);
+        match records {
+            Records::AsTheyAre => return Brought::new(as_before(host), before, Next::Idle),
+            // That is in status since they were removed.
+            Records::Removed if was_stale && before.is_none() && host.pending.is_empty() => {
+                return Brought::new(Some(removed()), None, Next::Idle);
+            }
+            // Whatever is pending may be there.
+            Records::Removed if before.is_some() => {
+                match self.may_remove(host, zone, Cause::Stale) {
+                    Permit::Granted => {}
+                    permit @ Permit::Wait(_) => return Brought::new(None, before, permit.next()),
+                    permit @ Permit::Paused => {
+                        let paused = Verdict::of(Reason::DeletionPaused);
+                        return Brought::new(Some(paused), before, permit.next());
+                    }
+                }
+            }
+            Records::Removed => {}
+            Records::AsReported => self.withdraw(&host.meta.key, |_| true),
         }
         let prefix = self.index.view().prefix_of(host).cloned();
         let observed = prefix.is_some() || host.reported_at().is_some();
@@ -182,7 +224,8 @@ impl Controller {
         if !zone.finalizer && !zone.meta.deleting {
             return Brought::new(None, before, Next::After(API_RETRY));
         }
-        let inputs = Inputs::new(host, prefix.as_ref(), Some(zone));
+        let mut inputs = Inputs::new(host, prefix.as_ref(), Some(zone));
+        inputs.is_removed = records == Records::Removed;
         if let Some((problem, wait)) = self.progress.waits(host, &inputs) {
             let verdict = Verdict::of(problem.reason()).saying(problem.to_string());
             return Brought::new(Some(verdict), before, Next::After(wait));
@@ -197,16 +240,22 @@ impl Controller {
             state,
             settled,
             problem,
-        } = self.publish(subject, zone, &access, before).await;
+        } = self
+            .publish(subject, zone, &access, before, records, drifted)
+            .await;
         let failed = |problem: &Problem| Verdict::of(problem.reason()).saying(problem.to_string());
         let (verdict, next) = match problem {
             None => {
                 self.progress.succeeded(&host.meta, state.clone());
-                let reason = match observed || state.is_some() {
-                    true => Reason::Published,
-                    false => Reason::AwaitingFirstUpdate,
+                if state.is_none() {
+                    self.withdraw(&host.meta.key, |_| true);
+                }
+                let verdict = match (observed || state.is_some(), records) {
+                    (true, Records::Removed) if state.is_none() => removed(),
+                    (true, _) => Verdict::of(Reason::Published),
+                    (false, _) => Verdict::of(Reason::AwaitingFirstUpdate),
                 };
-                (Some(Verdict::of(reason)), Next::Idle)
+                (Some(verdict), Next::Idle)
             }
             Some(Problem::HostGone) => (None, Next::Idle),
             Some(problem @ Problem::Prefix(_)) => {
@@ -230,6 +279,7 @@ impl Controller {
     async fn delete_host(&self, host: &Arc<Host>) -> Next {
         if !host.finalizer {
             self.progress.forget(&host.meta.key);
+            self.forget_deletion(&host.meta.key);
             return Next::Idle;
         }
         let zone = host.spec.as_ref().ok();
@@ -237,6 +287,18 @@ impl Controller {
         let inputs = Inputs::new(host, None, zone.as_deref());
         if let Some((_, wait)) = self.progress.waits(host, &inputs) {
             return Next::After(wait);
+        }
+        if let (Ok(spec), Some(zone)) = (&host.spec, &zone)
+            && self.takes_records_along(host, spec)
+        {
+            let permit = self.may_delete(host, zone).await;
+            if permit == Permit::Paused {
+                let paused = Verdict::of(Reason::DeletionPaused);
+                self.queue_status(host.meta.key.clone(), self.deleting(host, paused));
+            }
+            if permit != Permit::Granted {
+                return permit.next();
+            }
         }
         if let Err(problem) = self.clean_up(host, zone.as_deref()).await {
             // The zone's lane may be paused by this, and only a probe ends that.
@@ -248,7 +310,7 @@ impl Controller {
             let may_leave_records = self.may_have_records(host);
             let waits = may_leave_records && !self.progress.is_blocked_too_long(&host.meta);
             if waits || !problem.lets_go() {
-                self.queue_status(host.meta.key.clone(), self.deleting(host, &problem));
+                self.queue_status(host.meta.key.clone(), self.deleting(host, kept(&problem)));
                 return next;
             }
             if may_leave_records {
@@ -257,6 +319,7 @@ impl Controller {
                 self.events.records_left(host, note);
             }
         }
+        let _permit = self.may_call().await;
         let removed =
             finalizer::remove::<Stored<DynamicHost>>(&self.client, &host.meta, HOST_FINALIZER);
         match within(CALL, removed).await {
@@ -278,26 +341,44 @@ impl Controller {
         is_unreadable || host.reported_at().is_some() || self.progress.published(host).is_some()
     }
 
-    fn deleting(&self, host: &Host, problem: &Problem) -> Outcome {
+    fn deleting(&self, host: &Host, published: Verdict) -> Outcome {
         let spec = host.spec.as_ref().ok();
         let key = spec.and_then(|spec| key::judge(&self.index, spec));
-        let verdict = Verdict::of(problem.reason());
+        let reason = published.reason;
         Outcome {
             uid: host.meta.uid.clone(),
             generation: host.meta.generation,
             accepted: match self.index.view().admission(host) {
                 Ok(_) => Verdict::of(Reason::Accepted),
-                Err(refusal) => Verdict::of(refusal.reason().unwrap_or(problem.reason())),
+                Err(refusal) => Verdict::of(refusal.reason().unwrap_or(reason)),
             },
-            key: key.unwrap_or(Verdict::unknown(problem.reason())),
-            published: Verdict {
-                status: ConditionStatus::False,
-                ..verdict.saying(format!("the records cannot be removed yet: {problem}"))
-            },
+            key: key.unwrap_or(Verdict::unknown(reason)),
+            published,
+            fresh: self.staleness(host, None).verdict(),
             state: self.progress.published(host),
             settled: Box::default(),
         }
     }
+}
+
+/// The verdict on Published of a stale host that has no records.
+fn removed() -> Verdict {
+    Verdict::of(Reason::Published).saying("the host is stale, and its records are removed")
+}
+
+/// The verdict on Published as it is in status.
+fn as_before(host: &Host) -> Option<Verdict> {
+    let published = host.condition(ConditionType::Published)?;
+    Some(Verdict {
+        status: published.status,
+        reason: published.reason,
+        message: published.message.clone(),
+    })
+}
+
+fn has_status(host: &Host, of: ConditionType, status: ConditionStatus) -> bool {
+    host.condition(of)
+        .is_some_and(|condition| condition.status == status)
 }
 
 /// Whether the watch, which shows Secrets of the right type only, would not tell of a change.

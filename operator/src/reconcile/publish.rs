@@ -14,6 +14,7 @@ use kube::api::Api;
 
 use super::Controller;
 use super::problem::Problem;
+use super::staleness::{Records, Staleness};
 use super::status;
 use super::zone::ZoneAccess;
 use crate::admission::Admitted;
@@ -26,10 +27,11 @@ use crate::name::RecordName;
 use crate::provider::ApplyError;
 use crate::record::alias::Alias;
 use crate::record::attempt::{Attempt, Step};
-use crate::record::change::{Found, HostChange, NameChange};
+use crate::record::change::{Basis, Found, HostChange, NameChange};
 use crate::record::desired::{Desired, Reported, desired};
+use crate::record::drift::{Drifted, Expected};
 use crate::record::marker::{HostDigest, Marker, Nonce};
-use crate::record::recovery::Ours;
+use crate::record::recovery::{Ours, our_marker};
 
 /// Attempts of one reconcile, and as many again for each name; more mean that somebody writes the
 /// same records all the time.
@@ -56,17 +58,25 @@ impl Controller {
     ///
     /// What is in doubt is written even where it seems to be there: the address may have changed
     /// back while the outcome of a message was unknown, or after a crash between DNS and status.
+    /// `drifted`: a pass has found DNS to hold something else than `before`.
     pub(super) async fn publish(
         &self,
         mut subject: Subject,
         zone: &Zone,
         access: &ZoneAccess,
         before: Option<PublishedState>,
+        records: Records,
+        drifted: Option<Drifted>,
     ) -> Publication {
         let mut state = before;
-        let written = self.write_names(&mut subject, zone, access, &mut state);
+        let drifted = drifted.filter(|drifted| is_current(drifted, state.as_ref(), &subject, zone));
+        let is_repair = drifted.is_some();
+        let written = self.write_names(&mut subject, zone, access, &mut state, records, drifted);
         let problem = written.await.err();
         let is_settled = matches!(problem, None | Some(Problem::Prefix(_)));
+        if is_repair && is_settled {
+            self.metrics.count_drift_repair();
+        }
         Publication {
             state,
             settled: match is_settled {
@@ -83,11 +93,35 @@ impl Controller {
         zone: &Zone,
         access: &ZoneAccess,
         state: &mut Option<PublishedState>,
+        mut records: Records,
+        drifted: Option<Drifted>,
     ) -> Result<(), Problem> {
-        let mut want = wanted(subject, zone).ok_or(Problem::ZoneGone)?;
+        let known = state.as_ref().map(|state| state.known.clone());
+        let known = known.unwrap_or_default();
+        let wanted = |subject: &Subject, records| {
+            let want = wanted(subject, zone).ok_or(Problem::ZoneGone)?;
+            Ok::<_, Problem>(match records {
+                Records::Removed => want.without_records(&known),
+                Records::AsReported | Records::AsTheyAre => want,
+            })
+        };
+        let mut want = wanted(subject, records)?;
         let mut attempt = self
             .begin(subject, zone, state.as_ref())
             .ok_or(Problem::ZoneGone)?;
+        let is_sure = !self
+            .progress
+            .is_in_doubt(&subject.host, subject.prefix.as_ref());
+        if let Some(drifted) = drifted {
+            if drifted.has_another_marker() {
+                // Somebody of ours has written it, who may know more.
+                *subject = Box::pin(self.get_from_api_server(subject)).await?;
+                want = wanted(subject, records)?;
+            }
+            let unsent = new_marker(&subject.host, zone)?;
+            let may_adopt = |name: &RecordName| self.may_adopt(&subject.host, name);
+            attempt.start_from(&want, |name| drifted.at(name), &unsent, may_adopt);
+        }
         let mut pass_marker = None;
         for _ in 0..ATTEMPTS * (1 + want.aliases.len()) {
             let Some(step) = attempt.next(&want) else {
@@ -112,8 +146,15 @@ impl Controller {
                 Err(ApplyError::PreconditionFailed(_) | ApplyError::Unknown(_)) => {
                     let refused = matches!(applied, Err(ApplyError::PreconditionFailed(_)));
                     let found = read(access, &step).await?;
-                    *subject = self.get_from_api_server(subject).await?;
-                    want = wanted(subject, zone).ok_or(Problem::ZoneGone)?;
+                    if refused && is_sure && is_marker_lost(&step, &found, attempt.ours()) {
+                        self.drift.ask_for(&zone.meta.key);
+                    }
+                    *subject = Box::pin(self.get_from_api_server(subject)).await?;
+                    // The index may not have told yet that its client called.
+                    if self.staleness(&subject.host, None) != Staleness::Stale {
+                        records = Records::AsReported;
+                    }
+                    want = wanted(subject, records)?;
                     attempt.learn(step, &found, refused, &marker, |name| {
                         self.may_adopt(&subject.host, name)
                     });
@@ -226,6 +267,7 @@ impl Controller {
 
     async fn get_host(&self, key: &ObjectKey) -> Result<Option<Host>, Problem> {
         let api: Api<Stored<DynamicHost>> = Api::namespaced(self.client.clone(), &key.namespace);
+        let _permit = self.may_call().await;
         let object = within(CALL, api.get_opt(&key.name)).await;
         let object = object.map_err(|error| Problem::Unavailable {
             detail: format!("the API server did not tell the host's addresses: {error}"),
@@ -276,6 +318,27 @@ async fn read(access: &ZoneAccess, step: &Step) -> Result<Vec<Found>, Problem> {
         .iter()
         .map(|name| access.provider.read(&name.name));
     Ok(try_join_all(reads).await?)
+}
+
+/// Whether nothing was published since DNS was found to hold something else.
+fn is_current(
+    drifted: &Drifted,
+    state: Option<&PublishedState>,
+    subject: &Subject,
+    zone: &Zone,
+) -> bool {
+    let (Some(state), Some(want)) = (state, wanted(subject, zone)) else {
+        return false;
+    };
+    Expected::new(&state.known, state.marker.as_ref(), &want) == drifted.expected
+}
+
+/// Whether a marker that was required is not there any more: other records may be gone with it.
+fn is_marker_lost(step: &Step, found: &[Found], ours: &Ours) -> bool {
+    let mut names = step.names.iter().zip(found);
+    names.any(|(planned, found)| {
+        matches!(planned.basis, Basis::Marker(_)) && our_marker(found, ours).is_none()
+    })
 }
 
 /// What keeps DNS from saying all that is desired, now that nothing more can be written.

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 
 use super::events::Events;
 use super::hold_back::{self, HoldBack};
-use super::queue::Queue;
+use super::queue::{Limits, Queue};
 use super::sleep_until;
 use crate::deadline::{CALL, within};
 use crate::index::Index;
@@ -73,6 +73,8 @@ pub struct Outcome {
     pub accepted: Verdict,
     pub key: Verdict,
     pub published: Verdict,
+    /// Where the host has a `staleAfter`.
+    pub fresh: Option<Verdict>,
     /// What is in DNS.
     pub state: Option<PublishedState>,
     /// Announced aliases of which `state` tells all: they need no announcement any more.
@@ -100,11 +102,14 @@ impl Outcome {
     /// The conditions to store; `since` moves only where a status does.
     pub fn conditions(&self, former: &[CompactCondition], now: Timestamp) -> Vec<CompactCondition> {
         let verdicts = [
-            (ConditionType::Accepted, self.accepted.clone()),
-            (ConditionType::KeyReady, self.key.clone()),
-            (ConditionType::Published, self.published.clone()),
-            (ConditionType::Ready, self.ready()),
+            (ConditionType::Accepted, Some(self.accepted.clone())),
+            (ConditionType::KeyReady, Some(self.key.clone())),
+            (ConditionType::Published, Some(self.published.clone())),
+            (ConditionType::Fresh, self.fresh.clone()),
+            (ConditionType::Ready, Some(self.ready())),
         ];
+        let verdicts = verdicts.into_iter();
+        let verdicts = verdicts.filter_map(|(type_, verdict)| Some((type_, verdict?)));
         set_conditions(verdicts, self.generation, former, now)
     }
 }
@@ -132,7 +137,11 @@ pub fn set_conditions(
 }
 
 /// Status writes in flight: the API server's writes are the scarce thing, and endpoint patches go first.
-const IN_FLIGHT: usize = 4;
+const IN_FLIGHT: Limits = Limits {
+    of_share: 4,
+    in_all: 4,
+    reserved: 0,
+};
 
 /// How long an outcome waits for a newer one: a client that reports one family after the other costs
 /// one write, and its second patch does not meet the write that its first one caused.
@@ -155,7 +164,7 @@ impl StatusWriter {
     /// Writes what comes until the senders are gone and everything is written.
     pub async fn run(self, mut outcomes: mpsc::UnboundedReceiver<(ObjectKey, Outcome)>) {
         let mut latest: HashMap<ObjectKey, Outcome> = HashMap::new();
-        let mut queue = Queue::default();
+        let mut queue = Queue::new(IN_FLIGHT);
         let mut writing = FuturesUnordered::new();
         let mut open = true;
         let mut hold_back = HoldBack::default();
@@ -163,10 +172,7 @@ impl StatusWriter {
             let now = Instant::now();
             let patching = self.endpoint_patches.load(Ordering::Relaxed) > 0;
             let held = open && !latest.is_empty() && hold_back.holds(now, patching);
-            while !held
-                && writing.len() < IN_FLIGHT
-                && let Some(key) = queue.pop(now)
-            {
+            while !held && let Some(key) = queue.pop(now) {
                 match latest.remove(&key) {
                     Some(outcome) => writing.push(self.write(key, outcome)),
                     None => queue.done(&key),
@@ -177,14 +183,13 @@ impl StatusWriter {
             }
             let next = match queue.next_due() {
                 Some(_) if held => Some(now + hold_back::STEP),
-                due if writing.len() < IN_FLIGHT => due,
-                _ => None,
+                due => due,
             };
             tokio::select! {
                 received = outcomes.recv(), if open => match received {
                     Some((key, outcome)) => {
                         latest.insert(key.clone(), outcome);
-                        queue.push(key, Instant::now() + SETTLE);
+                        queue.push(key, (), Instant::now() + SETTLE);
                     }
                     None => open = false,
                 },
@@ -193,7 +198,7 @@ impl StatusWriter {
                     // A newer outcome of the same host makes the failed one void.
                     if let Some(outcome) = failed && open && !latest.contains_key(&key) {
                         latest.insert(key.clone(), outcome);
-                        queue.push(key, Instant::now() + RETRY);
+                        queue.push(key, (), Instant::now() + RETRY);
                     }
                 }
                 () = sleep_until(next), if next.is_some() => {}
@@ -313,6 +318,7 @@ mod tests {
             accepted: Verdict::of(accepted),
             key: Verdict::of(key),
             published: Verdict::of(published),
+            fresh: None,
             state: None,
             settled: Box::default(),
         }
@@ -334,6 +340,14 @@ mod tests {
         check((NameConflict, Generated, Published), (False, NameConflict));
         check((Accepted, WrongType, ForeignRecord), (False, WrongType));
         check((Accepted, Generated, ForeignRecord), (False, ForeignRecord));
+
+        // A stale host is as it should be.
+        let stale = Outcome {
+            fresh: Some(Verdict::of(Stale)),
+            ..outcome(Accepted, Generated, Published)
+        };
+        let ready = stale.ready();
+        assert_eq!((ready.status, ready.reason), (True, Ready));
     }
 
     #[test]

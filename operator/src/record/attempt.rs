@@ -106,6 +106,31 @@ impl Attempt {
         }
     }
 
+    /// DNS was found to hold something else than what is known here: `found` tells what, at each
+    /// name. `unsent`: a marker that no message has brought.
+    pub fn start_from(
+        &mut self,
+        desired: &Desired,
+        found: impl Fn(&RecordName) -> Found,
+        unsent: &Marker,
+        may_adopt: impl Fn(&RecordName) -> bool,
+    ) {
+        self.in_doubt = true;
+        if let Some(step) = self.next(desired) {
+            let found: Vec<_> = step
+                .names
+                .iter()
+                .map(|planned| found(&planned.name))
+                .collect();
+            self.learn(step, &found, false, unsent, may_adopt);
+        }
+    }
+
+    /// Whose records they are.
+    pub fn ours(&self) -> &Ours {
+        &self.ours
+    }
+
     /// What DNS holds of ours, and under which marker.
     pub fn state(&self) -> (&Known, Option<&Marker>) {
         (&self.known, self.marker.as_ref())
