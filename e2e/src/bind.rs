@@ -203,7 +203,7 @@ impl Bind {
         let mut zones = self.zones.lock().await;
         let file = self.scratch.path().join(format!("{apex}.zone"));
         if !file.exists() {
-            fs::write(file, named_conf::render_zone_file(&zone))?;
+            fs::write(file, named_conf::render_zone_file(&zone, 1))?;
         }
         zones.insert(apex.clone(), zone);
         self.write_zones(&zones)?;
@@ -213,6 +213,39 @@ impl Bind {
         })
         .await
         .with_context(|| self.log_tail(10))
+    }
+
+    /// Replaces all that a zone holds by `records` (as in [`ZoneSpec`]) and its SOA's serial by
+    /// `serial`, behind the backs of all who write it: as a restored backup does.
+    ///
+    /// # Errors
+    /// Where named refuses, or has no such zone.
+    pub async fn replace_zone(&self, apex: &str, serial: u32, records: Vec<String>) -> Result<()> {
+        let mut zone = self.zones.lock().await.get(apex).cloned();
+        let zone = zone.as_mut().with_context(|| format!("no zone {apex}"))?;
+        zone.records = records;
+        let file = self.scratch.path().join(format!("{apex}.zone"));
+        let what = format!("named has loaded {apex} again");
+        await_condition(&what, START_LIMIT, async || {
+            // named goes on writing its own file after it has answered, where there were updates:
+            // ours may be replaced by that one, but not twice.
+            self.rndc(&["freeze", apex]).await?;
+            fs::write(&file, named_conf::render_zone_file(zone, serial))?;
+            self.rndc(&["thaw", apex]).await?;
+            Ok((self.serial(apex).await? == serial).then_some(()))
+        })
+        .await
+        .with_context(|| self.log_tail(10))
+    }
+
+    /// The serial of a zone's SOA: each UPDATE that changes something adds one.
+    ///
+    /// # Errors
+    /// Where named does not answer, or has no such zone.
+    pub async fn serial(&self, apex: &str) -> Result<u32> {
+        let answer = self.query(apex, RecordType::SOA).await?;
+        let serial = answer.rdata.first().and_then(|soa| soa.split(' ').nth(2));
+        Ok(serial.context("no SOA")?.parse()?)
     }
 
     /// Asks for one RRset, without recursion.

@@ -82,9 +82,9 @@ pub(super) fn render_zones<'a>(
 }
 
 /// A zone's first contents: SOA, NS, the name server's address, then the test's own records.
-pub(super) fn render_zone_file(zone: &ZoneSpec) -> String {
+pub(super) fn render_zone_file(zone: &ZoneSpec, serial: u32) -> String {
     let mut text = format!(
-        "$ORIGIN {apex}.\n$TTL 60\n@ SOA ns1 hostmaster 1 3600 600 86400 60\n@ NS ns1\nns1 A 127.0.0.1\n",
+        "$ORIGIN {apex}.\n$TTL 60\n@ SOA ns1 hostmaster {serial} 3600 600 86400 60\n@ NS ns1\nns1 A 127.0.0.1\n",
         apex = zone.apex
     );
     for record in &zone.records {
