@@ -124,8 +124,10 @@ reasons! {
     ProviderRefused,
     /// The name server does not take the zone's credentials, or they are missing.
     CredentialsRejected,
-    /// Somebody else's records are at the name; they are left as they are.
+    /// Somebody else's records are at the name, or at one of its aliases; they are left as they are.
     ForeignRecord,
+    /// The prefix that was reported and the host's interface ID make no address.
+    PrefixMismatch,
     /// Everything that is known is published.
     Ready,
 }

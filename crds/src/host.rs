@@ -48,6 +48,7 @@ use crate::conditions::Condition;
         json_path = ".metadata.creationTimestamp"
     )
 )]
+#[x_kube(validation = Rule::new("!has(self.aliases) || self.aliases.all(a, a.name != self.hostname)").message("an alias is another name than hostname"))]
 #[serde(rename_all = "camelCase")]
 pub struct DynamicHostSpec {
     /// The host's fully qualified name without trailing dot, below the zone's domain. Immutable.
@@ -77,6 +78,16 @@ pub struct DynamicHostSpec {
     /// Which addresses are published.
     #[serde(default)]
     pub address: AddressPolicy,
+
+    /// How the host's IPv6 address is made from a prefix; default: the address that clients report.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipv6: Option<Ipv6FromPrefix>,
+
+    /// Further names of the host, at or below its own unless the zone admits others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".to_string()]))]
+    pub aliases: Vec<Alias>,
 
     /// What becomes of the records when the host is deleted.
     #[serde(default)]
@@ -223,6 +234,75 @@ pub enum AddressFrom {
     Request,
     /// Only the address that the client calls from.
     Connection,
+}
+
+/// An IPv6 address made from a prefix that a client reported and the interface's own part.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[x_kube(validation = Rule::new("has(self.interfaceID) != has(self.macAddress)").message("exactly one of interfaceID and macAddress must be set"))]
+#[serde(rename_all = "camelCase")]
+pub struct Ipv6FromPrefix {
+    /// The part of the address behind the prefix, written as an IPv6 address: `::1234`, or with a
+    /// subnet of a shorter prefix in front, `0:0:0:5::1234`.
+    #[serde(
+        default,
+        rename = "interfaceID",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schemars(length(min = 3, max = 45))]
+    #[x_kube(validation = Rule::new("isIP(self) && cidr('::/48').containsIP(self) && self != '::'").message("interfaceID is the end of an IPv6 address, such as ::1234: its first 48 bits are zero, not all are"))]
+    pub interface_id: Option<String>,
+
+    /// The interface's MAC address, from which the interface ID follows (modified EUI-64, RFC 4291
+    /// appendix A).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(equal = 17),
+        pattern(r"^[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}$")
+    )]
+    pub mac_address: Option<String>,
+
+    /// The DynamicHost, in this host's namespace, whose client reports the prefix. Default: this
+    /// host itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefix_from: Option<PrefixFrom>,
+}
+
+/// The host that reports a prefix.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct PrefixFrom {
+    /// The DynamicHost's name.
+    #[schemars(
+        length(min = 1, max = 253),
+        pattern(r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
+    )]
+    pub name: String,
+}
+
+/// A further name of a host.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Alias {
+    /// Fully qualified, without trailing dot; an asterisk may be the leftmost label.
+    #[schemars(length(min = 3, max = 244), pattern(r"^(\*|[A-Za-z0-9]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?)(\.[A-Za-z0-9]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?)+$"))]
+    pub name: String,
+
+    /// What stands at the name.
+    #[serde(default, rename = "type")]
+    pub type_: AliasType,
+}
+
+/// What stands at an alias.
+#[derive(
+    Serialize, Deserialize, schemars::JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq,
+)]
+pub enum AliasType {
+    /// The host's addresses.
+    #[default]
+    Address,
+    /// A CNAME to the host's name.
+    #[serde(rename = "CNAME")]
+    Cname,
 }
 
 /// What becomes of a host's records when it is deleted.
@@ -372,12 +452,12 @@ pub struct ObservedPrefix {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Published {
-    /// The address RRsets.
-    #[schemars(length(max = 8))]
+    /// The RRsets of the host's name and its aliases.
+    #[schemars(length(max = 40))]
     #[serde(default)]
     pub rrsets: Vec<PublishedRrset>,
 
-    /// The text of the ownership marker.
+    /// The text of the ownership marker; none where the zone's records have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 255))]
     pub marker: Option<String>,
@@ -395,7 +475,7 @@ pub struct PublishedRrset {
     #[schemars(length(max = 253))]
     pub name: String,
 
-    /// `A` or `AAAA`.
+    /// `A`, `AAAA` or `CNAME`.
     #[serde(rename = "type")]
     #[schemars(length(max = 16))]
     pub rtype: String,

@@ -224,6 +224,12 @@ pub enum LabelOperator {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Ownership {
+    /// `Marker`: a TXT record beside the records of each name says whose they are. `Values`: the
+    /// former records are the proof, and no further record is written. `None`: nothing is proved,
+    /// for servers that do not take prerequisites.
+    #[serde(default)]
+    pub mode: OwnershipMode,
+
     /// The owner written into every marker. Default: the zone's UID. Set it, so that a cluster
     /// rebuilt from manifests still knows its records.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -232,6 +238,17 @@ pub struct Ownership {
         pattern(r"^[A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?$")
     )]
     pub id: Option<String>,
+}
+
+/// How a zone's records are known to be dynhost's.
+#[derive(
+    Serialize, Deserialize, schemars::JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq,
+)]
+pub enum OwnershipMode {
+    #[default]
+    Marker,
+    Values,
+    None,
 }
 
 /// What the controller says of a zone.

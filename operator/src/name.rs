@@ -71,6 +71,64 @@ fn is_ldh_label(label: &str) -> bool {
         && !label.ends_with('-')
 }
 
+/// A name at which records stand: an [`Fqdn`], or one below an asterisk label (`*.home.example.org`),
+/// which stands for every name that is not there (RFC 4592).
+///
+/// Cheap to clone.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RecordName(Arc<str>);
+
+impl RecordName {
+    /// Parses a name in any letter case, with or without the trailing dot; an asterisk may be its
+    /// leftmost label.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        let Some(base) = text.strip_prefix("*.") else {
+            return Ok(Fqdn::parse(text)?.into());
+        };
+        let base = Fqdn::parse(base)?;
+        if base.as_str().len() + 2 > Fqdn::MAX_OCTETS {
+            return Err(NameError::Length);
+        }
+        Ok(Self(format!("*.{base}").into()))
+    }
+
+    /// The name without a trailing dot.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether this is the name, or lies below it by whole labels.
+    pub fn is_at_or_below(&self, name: &Fqdn) -> bool {
+        self.0
+            .strip_suffix(name.as_str())
+            .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    }
+}
+
+impl From<Fqdn> for RecordName {
+    fn from(name: Fqdn) -> Self {
+        Self(name.0)
+    }
+}
+
+impl PartialEq<Fqdn> for RecordName {
+    fn eq(&self, other: &Fqdn) -> bool {
+        self.0 == other.0
+    }
+}
+
+impl fmt::Display for RecordName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for RecordName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 impl fmt::Display for Fqdn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -129,5 +187,37 @@ mod tests {
         check("example.org", "example.org", false);
         check("fooexample.org", "example.org", false);
         check("example.org", "home.example.org", false);
+    }
+
+    #[test]
+    fn an_asterisk_may_be_the_leftmost_label_of_a_records_name() {
+        fn check(text: &str, expected: Result<&str, NameError>) {
+            let parsed = RecordName::parse(text);
+            let parsed = parsed.as_ref().map(RecordName::as_str).map_err(|e| *e);
+            assert_eq!(parsed, expected, "{text:?}");
+        }
+        check("WWW.Example.org.", Ok("www.example.org"));
+        check("*.Home.example.org", Ok("*.home.example.org"));
+        check("*", Err(NameError::Label));
+        check("*.", Err(NameError::Length));
+        check("a.*.example.org", Err(NameError::Label));
+        check("*a.example.org", Err(NameError::Label));
+        check("*.*.example.org", Err(NameError::Label));
+        let long = vec!["a".repeat(63); 4].join(".");
+        check(&format!("*.{}", &long[3..]), Err(NameError::Length));
+    }
+
+    #[test]
+    fn at_or_below_includes_the_name_itself() {
+        fn check(name: &str, expected: bool) {
+            let home = Fqdn::parse("home.example.org").unwrap();
+            let name = RecordName::parse(name).unwrap();
+            assert_eq!(name.is_at_or_below(&home), expected, "{name}");
+        }
+        check("home.example.org", true);
+        check("*.home.example.org", true);
+        check("www.home.example.org", true);
+        check("otherhome.example.org", false);
+        check("*.example.org", false);
     }
 }

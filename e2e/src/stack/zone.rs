@@ -6,7 +6,7 @@ use dynhost_crds::{
     host::{DynamicHost, DynamicHostSpec, IpFamily, ZoneRef},
     zone::{
         AllowedHosts, AllowedNamespaces, DynamicZone, DynamicZoneSpec, NamespacesFrom, Ownership,
-        Rfc2136, SecretKeyRef, Tsig, TsigAlgorithm as CrdTsigAlgorithm,
+        OwnershipMode, Rfc2136, SecretKeyRef, Tsig, TsigAlgorithm as CrdTsigAlgorithm,
     },
 };
 use k8s_openapi::api::core::v1::Secret;
@@ -29,6 +29,8 @@ pub struct ZoneOptions {
     pub from: NamespacesFrom,
     /// `spec.ownership.id`.
     pub ownership_id: Option<String>,
+    /// `spec.ownership.mode`.
+    pub ownership_mode: OwnershipMode,
     /// Other servers than BIND itself, such as a proxy in front of it.
     pub servers: Option<Vec<String>>,
 }
@@ -40,6 +42,7 @@ impl Default for ZoneOptions {
             records: Vec::new(),
             from: NamespacesFrom::Same,
             ownership_id: None,
+            ownership_mode: OwnershipMode::Marker,
             servers: None,
         }
     }
@@ -73,6 +76,8 @@ impl Zone {
                 families: vec![IpFamily::IPv4, IpFamily::IPv6],
                 auth: Default::default(),
                 address: Default::default(),
+                ipv6: None,
+                aliases: Vec::new(),
                 deletion_policy: Default::default(),
                 suspend: false,
             },
@@ -159,6 +164,7 @@ impl Stack {
                     },
                 },
                 ownership: Ownership {
+                    mode: options.ownership_mode,
                     id: options.ownership_id,
                 },
             },

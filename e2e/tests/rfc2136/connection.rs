@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Result;
-use dynhost::name::Fqdn;
+use dynhost::name::RecordName;
 use dynhost::provider::{Applied, ApplyError, Provider};
 use dynhost::record::change::{Basis, HostChange};
 use dynhost_e2e::{Mode, TcpProxy, await_condition, free_port};
@@ -63,11 +63,10 @@ async fn messages_in_flight_share_one_connection() -> Result<()> {
     let provider = zone.provider_at(&[server.address])?;
     let changes: Vec<_> = (0..100)
         .map(|number| {
-            let name = Fqdn::parse(&format!("h{number}.dyn.example.org")).unwrap();
-            HostChange {
-                name,
-                ..first_write("198.51.100.7")
-            }
+            let mut change = first_write("198.51.100.7");
+            let name = format!("h{number}.dyn.example.org");
+            change.names[0].name = RecordName::parse(&name).unwrap();
+            change
         })
         .collect();
     assert_eq!(provider.apply(&changes).await, vec![Ok(Applied); 100]);
@@ -242,13 +241,16 @@ async fn replies_that_nobody_waits_for_are_ignored() -> Result<()> {
 async fn callers_that_give_up_leave_the_connection_usable() -> Result<()> {
     let zone = Zone::start(&[]).await?;
     for micros in (0..2_000).step_by(50) {
-        let change = change(Set("198.51.100.7"), Keep, Some(marker(1)), Basis::Adopt);
+        let change = change(Set("198.51.100.7"), Keep, Some(marker(1)), Basis::Absent);
         let limit = Duration::from_micros(micros);
         // Some are given up before they are sent, some after, and some are answered.
         let _ = timeout(limit, zone.apply(change)).await;
         zone.provider.probe().await?;
     }
-    let last = change(Set("198.51.100.8"), Keep, Some(marker(2)), Basis::Adopt);
+    let basis = Basis::Adopt {
+        marker_texts: vec![marker(1).to_string()],
+    };
+    let last = change(Set("198.51.100.8"), Keep, Some(marker(2)), basis);
     zone.apply(last).await?;
     assert_eq!(
         zone.records().await?,

@@ -201,6 +201,7 @@ async fn a_lost_marker_is_restored_only_where_the_rrsets_are_as_published() -> R
         let published = Basis::Rrsets {
             ipv4: Some("198.51.100.7".parse()?),
             ipv6: None,
+            cname: None,
         };
         let outcome = zone
             .apply(change(
@@ -247,13 +248,18 @@ async fn a_lost_marker_is_restored_only_where_the_rrsets_are_as_published() -> R
 async fn adoption_replaces_addresses_aliases_and_markers() -> Result<()> {
     async fn check(records: &[&str], left: &[&str]) -> Result<()> {
         let zone = Zone::start(records).await?;
-        zone.apply(change(
-            Set("198.51.100.7"),
-            Keep,
-            Some(marker(1)),
-            Basis::Adopt,
-        ))
-        .await?;
+        // As the operator does: what was seen there first, and else that there is none.
+        let seen = zone.provider.read(&host()).await?.marker_texts;
+        let mut outcome = Err(ApplyError::Unknown(String::new()));
+        for marker_texts in [seen, Vec::new()] {
+            if outcome.is_err() {
+                let basis = Basis::Adopt { marker_texts };
+                outcome = zone
+                    .apply(change(Set("198.51.100.7"), Keep, Some(marker(1)), basis))
+                    .await;
+            }
+        }
+        outcome?;
         let mut expected = vec!["@ 60 A 198.51.100.7", "_dynhost.@ 60 TXT #1"];
         expected.extend(left);
         expected.sort_unstable();
@@ -332,7 +338,7 @@ async fn one_bad_change_costs_its_neighbours_nothing() -> Result<()> {
     ]
     .map(|name| {
         let mut change = first_write("198.51.100.7");
-        change.name = dynhost::name::Fqdn::parse(name).unwrap();
+        change.names[0].name = dynhost::name::RecordName::parse(name).unwrap();
         change
     });
     let outcomes = zone.provider.apply(&changes).await;

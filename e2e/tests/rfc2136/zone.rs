@@ -1,13 +1,15 @@
 //! A zone of a test's own and the provider that writes it.
 
+use std::fmt::Debug;
 use std::net::SocketAddr;
+use std::str::FromStr;
 
 use anyhow::Result;
-use dynhost::name::Fqdn;
+use dynhost::name::{Fqdn, RecordName};
 use dynhost::provider::rfc2136::tsig::{Algorithm, TsigKey};
 use dynhost::provider::rfc2136::{KeySource, Rfc2136};
 use dynhost::provider::{Applied, ApplyError, Provider};
-use dynhost::record::change::{Basis, HostChange, RrsetChange};
+use dynhost::record::change::{Basis, HostChange, NameChange, Records, RrsetChange};
 use dynhost::record::marker::{HostDigest, Marker, Nonce};
 use dynhost_e2e::{Bind, TsigAlgorithm, ZoneSpec};
 use futures::FutureExt;
@@ -115,8 +117,8 @@ pub(crate) async fn apply(provider: &Rfc2136, change: HostChange) -> Result<Appl
     outcomes.remove(0)
 }
 
-pub(crate) fn host() -> Fqdn {
-    Fqdn::parse(HOST).unwrap()
+pub(crate) fn host() -> RecordName {
+    RecordName::parse(HOST).unwrap()
 }
 
 /// The marker of this test's host, with one of sixteen nonces.
@@ -137,21 +139,23 @@ pub(crate) fn change(
     marker: Option<Marker>,
     basis: Basis,
 ) -> HostChange {
-    HostChange {
+    let name = NameChange {
         name: host(),
-        ttl: 60,
-        ipv4: match ipv4 {
-            Keep => Keep,
-            Set(text) => Set(text.parse().unwrap()),
-            Remove => Remove,
-        },
-        ipv6: match ipv6 {
-            Keep => Keep,
-            Set(text) => Set(text.parse().unwrap()),
-            Remove => Remove,
+        records: Records::Addresses {
+            ipv4: parse(ipv4),
+            ipv6: parse(ipv6),
         },
         marker,
         basis,
+    };
+    HostChange::of_name(60, name)
+}
+
+fn parse<A: FromStr<Err: Debug>>(change: RrsetChange<&str>) -> RrsetChange<A> {
+    match change {
+        Keep => Keep,
+        Set(text) => Set(text.parse().unwrap()),
+        Remove => Remove,
     }
 }
 

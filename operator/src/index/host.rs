@@ -1,22 +1,25 @@
 //! A DynamicHost in compact form.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use dynhost_crds::conditions::{Condition, ConditionStatus, ConditionType, Reason};
 use dynhost_crds::host::{
-    AddressFrom, DeletionPolicy, DynamicHost, DynamicHostSpec, DynamicHostStatus, IpFamily,
-    Observed, Published, TokenInUrl,
+    AddressFrom, AliasType, DeletionPolicy, DynamicHost, DynamicHostSpec, DynamicHostStatus,
+    IpFamily, Ipv6FromPrefix, Observed, ObservedPrefix, Published, TokenInUrl,
 };
 use dynhost_crds::{HOST_FINALIZER, host};
 use jiff::Timestamp;
 
 use super::object::{Meta, ObjectKey};
 use super::stored::Stored;
-use crate::name::Fqdn;
+use crate::name::{Fqdn, RecordName};
+use crate::record::alias::Alias;
 use crate::record::change::Known;
+use crate::record::interface_id::InterfaceId;
 use crate::record::marker::Marker;
 use crate::update::cidr::Cidr;
 use crate::update::proof::PublicKey;
@@ -68,16 +71,26 @@ pub struct HostSpec {
     pub public_keys: Box<[PublicKey]>,
     /// The account of the script of 2012, where its requests are taken.
     pub sha1_user: Option<Box<str>>,
+    /// How the IPv6 address is made from a prefix, where it is.
+    pub from_prefix: Option<Box<FromPrefix>>,
+    /// No name twice, and none is the host's own.
+    pub aliases: Box<[Alias]>,
     pub deletion_policy: DeletionPolicy,
     pub suspend: bool,
+}
+
+/// An IPv6 address made from a reported prefix.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FromPrefix {
+    pub interface_id: InterfaceId,
+    /// The host, in the same namespace, whose client reports the prefix.
+    pub host: ObjectKey,
 }
 
 /// What the controller last wrote to DNS.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PublishedState {
-    pub ipv4: Option<Ipv4Addr>,
-    pub ipv6: Option<Ipv6Addr>,
-    pub ttl: u32,
+    pub known: Known,
     pub marker: Option<Marker>,
     pub at: Timestamp,
 }
@@ -122,6 +135,7 @@ impl Host {
     pub fn from_object(host: &DynamicHost) -> Option<Self> {
         let meta = Meta::new(&host.metadata)?;
         let status = host.status.clone().unwrap_or_default();
+        let hostname = Fqdn::parse(&host.spec.hostname).ok();
         Some(Self {
             finalizer: has_finalizer(host.metadata.finalizers.as_deref()),
             annotations: hash_of(&host.metadata.annotations),
@@ -131,7 +145,10 @@ impl Host {
                 Some(DynamicHostStatus { observed: None, .. }) => StatusDepth::Status,
                 Some(_) => StatusDepth::Observed,
             },
-            published: status.published.as_ref().map(PublishedState::new),
+            published: status
+                .published
+                .as_ref()
+                .map(|published| PublishedState::new(published, hostname.as_ref())),
             observed_generation: status.observed_generation,
             conditions: CompactCondition::all(&status.conditions),
             observed: status.observed.unwrap_or_default(),
@@ -145,18 +162,24 @@ impl Host {
         self.published.is_some() || self.reported_at().is_some()
     }
 
-    /// When the newest of the addresses was reported.
+    /// When the newest of the reports was made that its records depend on.
     pub fn reported_at(&self) -> Option<Timestamp> {
         let ipv4 = self.observed.ipv4.as_ref().map(|o| o.changed_at);
         let ipv6 = self.observed.ipv6.as_ref().map(|o| o.changed_at);
-        ipv4.max(ipv6)
+        let makes_address = self.spec.as_ref().is_ok_and(|s| s.from_prefix.is_some());
+        let prefix = self.observed.ipv6_prefix.as_ref().map(|o| o.changed_at);
+        ipv4.max(ipv6).max(prefix.filter(|_| makes_address))
     }
 
     /// Whether there is something that may have been written to DNS without `status` saying so: a
     /// report or a spec that came after `status` last said what is there, or an attempt that failed.
-    pub fn has_changed_since_published(&self) -> bool {
+    /// `prefix` is the one that its IPv6 address is made from.
+    pub fn has_changed_since_published(&self, prefix: Option<&ObservedPrefix>) -> bool {
         let published = self.condition(ConditionType::Published);
-        self.reported_at() > self.published.as_ref().map(|published| published.at)
+        let reported_at = self
+            .reported_at()
+            .max(prefix.map(|prefix| prefix.changed_at));
+        reported_at > self.published.as_ref().map(|published| published.at)
             || self.observed_generation != Some(self.meta.generation)
             || published.is_some_and(|published| published.status == ConditionStatus::False)
     }
@@ -186,7 +209,6 @@ impl HostSpec {
             None => format!("{}-update-key", key.name),
         };
         Ok(Self {
-            hostname,
             zone: ObjectKey {
                 namespace: zone_namespace.map_or_else(|| key.namespace.clone(), Arc::from),
                 name: spec.zone_ref.name.as_str().into(),
@@ -213,10 +235,55 @@ impl HostSpec {
                 .sha1_script
                 .as_ref()
                 .map(|script| script.user.as_str().into()),
+            from_prefix: spec
+                .ipv6
+                .as_ref()
+                .map(|ipv6| FromPrefix::new(key, ipv6).map(Box::new))
+                .transpose()?,
+            aliases: aliases(&hostname, &spec.aliases)?,
             deletion_policy: spec.deletion_policy,
             suspend: spec.suspend,
+            hostname,
         })
     }
+}
+
+impl FromPrefix {
+    fn new(key: &ObjectKey, spec: &Ipv6FromPrefix) -> Result<Self, Box<str>> {
+        let interface_id = match (&spec.interface_id, &spec.mac_address) {
+            (Some(text), None) => {
+                InterfaceId::parse(text).map_err(|e| format!("ipv6.interfaceID: {e}"))?
+            }
+            (None, Some(text)) => {
+                InterfaceId::from_mac(text).map_err(|e| format!("ipv6.macAddress: {e}"))?
+            }
+            _ => return Err("ipv6: exactly one of interfaceID and macAddress must be set".into()),
+        };
+        let host = spec.prefix_from.as_ref();
+        let host = host.map_or_else(|| key.name.clone(), |from| from.name.as_str().into());
+        Ok(Self {
+            interface_id,
+            host: ObjectKey {
+                namespace: key.namespace.clone(),
+                name: host,
+            },
+        })
+    }
+}
+
+fn aliases(hostname: &Fqdn, specs: &[host::Alias]) -> Result<Box<[Alias]>, Box<str>> {
+    let mut names = HashSet::from([RecordName::from(hostname.clone())]);
+    let alias = |spec: &host::Alias| {
+        let name = RecordName::parse(&spec.name).map_err(|e| format!("aliases: {e}"))?;
+        match names.insert(name.clone()) {
+            true => Ok(Alias {
+                name,
+                kind: spec.type_,
+            }),
+            false => Err(format!("aliases: {name} is there twice").into()),
+        }
+    };
+    specs.iter().map(alias).collect()
 }
 
 impl HostSpec {
@@ -238,13 +305,37 @@ fn all<T, E: fmt::Display>(
 }
 
 impl PublishedState {
-    fn new(published: &Published) -> Self {
-        let rrset = |rtype: &str| published.rrsets.iter().find(|r| r.rtype == rtype);
-        let value = |rtype: &str| rrset(rtype).and_then(|r| r.values.first());
+    /// `hostname` tells the host's own records from its aliases'; without it none are told.
+    fn new(published: &Published, hostname: Option<&Fqdn>) -> Self {
+        let mut known = Known {
+            ttl: published.rrsets.first().map_or(0, |rrset| rrset.ttl),
+            ..Known::default()
+        };
+        let mut aliases: Vec<Alias> = Vec::new();
+        for rrset in &published.rrsets {
+            let Ok(name) = RecordName::parse(&rrset.name) else {
+                continue;
+            };
+            let value = rrset.values.first();
+            match (rrset.rtype.as_str(), hostname.is_some_and(|h| name == *h)) {
+                ("A", true) => known.ipv4 = value.and_then(|v| v.parse().ok()),
+                ("AAAA", true) => known.ipv6 = value.and_then(|v| v.parse().ok()),
+                ("CNAME", false) => aliases.push(Alias {
+                    name,
+                    kind: AliasType::Cname,
+                }),
+                ("A" | "AAAA", false) if aliases.last().is_none_or(|a| a.name != name) => {
+                    aliases.push(Alias {
+                        name,
+                        kind: AliasType::Address,
+                    });
+                }
+                _ => {}
+            }
+        }
+        known.aliases = aliases.into();
         Self {
-            ipv4: value("A").and_then(|v| v.parse().ok()),
-            ipv6: value("AAAA").and_then(|v| v.parse().ok()),
-            ttl: published.rrsets.first().map_or(0, |r| r.ttl),
+            known,
             marker: published
                 .marker
                 .as_deref()
@@ -253,27 +344,35 @@ impl PublishedState {
         }
     }
 
-    /// The records without marker and time.
-    pub fn known(&self) -> Known {
-        Known {
-            ttl: self.ttl,
-            ipv4: self.ipv4,
-            ipv6: self.ipv6,
-        }
-    }
-
     /// The status field, for a host of this name.
     pub fn to_status(&self, hostname: &Fqdn) -> Published {
-        let rrset = |rtype: &str, value: String| host::PublishedRrset {
-            name: hostname.to_string(),
+        let Known {
+            ttl,
+            ipv4,
+            ipv6,
+            aliases,
+        } = &self.known;
+        let rrset = |name: &str, rtype: &str, value: String| host::PublishedRrset {
+            name: name.to_owned(),
             rtype: rtype.to_owned(),
-            ttl: self.ttl,
+            ttl: *ttl,
             values: vec![value],
         };
-        let ipv4 = self.ipv4.map(|a| rrset("A", a.to_string()));
-        let ipv6 = self.ipv6.map(|a| rrset("AAAA", a.to_string()));
+        let addresses = |name: &str| {
+            let ipv4 = ipv4.map(|a| rrset(name, "A", a.to_string()));
+            let ipv6 = ipv6.map(|a| rrset(name, "AAAA", a.to_string()));
+            ipv4.into_iter().chain(ipv6).collect::<Vec<_>>()
+        };
+        let mut rrsets = addresses(hostname.as_str());
+        for alias in aliases {
+            let name = alias.name.as_str();
+            match alias.kind {
+                AliasType::Address => rrsets.extend(addresses(name)),
+                AliasType::Cname => rrsets.push(rrset(name, "CNAME", hostname.to_string())),
+            }
+        }
         Published {
-            rrsets: ipv4.into_iter().chain(ipv6).collect(),
+            rrsets,
             marker: self.marker.as_ref().map(ToString::to_string),
             at: self.at,
         }
@@ -351,7 +450,7 @@ mod tests {
                 },
                 "published": time(published).map(|at| json!({"at": at})),
             }));
-            let changed = host.has_changed_since_published();
+            let changed = host.has_changed_since_published(None);
             assert_eq!(changed, expected, "{published:?} {ipv4:?} {ipv6:?}");
         }
         check(None, None, None, false);
@@ -363,7 +462,7 @@ mod tests {
 
         let older_spec =
             json!({"observedGeneration": 2, "published": {"at": "2026-01-01T00:00:00Z"}});
-        assert!(host(older_spec).has_changed_since_published());
+        assert!(host(older_spec).has_changed_since_published(None));
 
         for (status, expected) in [("True", false), ("False", true)] {
             let failed = json!({
@@ -374,7 +473,7 @@ mod tests {
                     "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z",
                 }],
             });
-            let changed = host(failed).has_changed_since_published();
+            let changed = host(failed).has_changed_since_published(None);
             assert_eq!(changed, expected, "Published is {status}");
         }
     }

@@ -18,6 +18,7 @@ use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::hash::Hash;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use dynhost_crds::host::ObservedPrefix;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
@@ -58,6 +59,8 @@ struct State {
     hosts_of_zone: HashMap<ObjectKey, HashSet<ObjectKey>>,
     hosts_of_key: HashMap<ObjectKey, HashSet<ObjectKey>>,
     hosts_of_namespace: HashMap<Arc<str>, HashSet<ObjectKey>>,
+    /// By the other host that reports their prefix.
+    hosts_of_prefix: HashMap<ObjectKey, HashSet<ObjectKey>>,
     keys_of_token: HashMap<TokenDigest, BTreeSet<Seniority>>,
     /// UIDs of the Secrets that went last.
     gone_keys: VecDeque<Arc<str>>,
@@ -277,6 +280,17 @@ impl View<'_> {
         hosts.filter_map(|host| self.0.hosts.get(host))
     }
 
+    /// The prefix that a host's IPv6 address is made from, as reported for the host itself or the one
+    /// that it names.
+    pub fn prefix_of<'a>(&'a self, host: &'a Host) -> Option<&'a ObservedPrefix> {
+        let from = host.spec.as_ref().ok()?.from_prefix.as_deref()?;
+        let observed = match from.host == host.meta.key {
+            true => &host.observed,
+            false => &self.0.hosts.get(&from.host)?.observed,
+        };
+        observed.ipv6_prefix.as_ref()
+    }
+
     /// Every host.
     pub fn hosts(&self) -> impl Iterator<Item = &Arc<Host>> {
         self.0.hosts.values()
@@ -343,6 +357,12 @@ impl State {
             }
             affected.extend(self.rivals(&host));
         }
+        let former = former
+            .as_ref()
+            .and_then(|f| f.observed.ipv6_prefix.as_ref());
+        if former != host.observed.ipv6_prefix.as_ref() {
+            affected.extend(affected_hosts(self.hosts_of_prefix.get(&key)));
+        }
         self.hosts.insert(key, Arc::new(host));
         affected
     }
@@ -357,6 +377,9 @@ impl State {
             remove_link(&mut self.hosts_of_name, &spec.hostname, key);
             remove_link(&mut self.hosts_of_zone, &spec.zone, key);
             remove_link(&mut self.hosts_of_key, &spec.secret, key);
+            if let Some(from) = &spec.from_prefix {
+                remove_link(&mut self.hosts_of_prefix, &from.host, key);
+            }
             let claim = (spec.zone.clone(), spec.hostname.clone());
             if let Some(claims) = self.claims.get_mut(&claim) {
                 claims.remove(&(host.meta.created, key.clone()));
@@ -377,6 +400,9 @@ impl State {
             insert_link(&mut self.hosts_of_name, &spec.hostname, key);
             insert_link(&mut self.hosts_of_zone, &spec.zone, key);
             insert_link(&mut self.hosts_of_key, &spec.secret, key);
+            if let Some(from) = spec.from_prefix.as_ref().filter(|from| from.host != *key) {
+                insert_link(&mut self.hosts_of_prefix, &from.host, key);
+            }
             self.claims
                 .entry((spec.zone.clone(), spec.hostname.clone()))
                 .or_default()

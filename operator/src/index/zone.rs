@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 
 use dynhost_crds::zone::{
-    AllowedNamespaces, DynamicZone, LabelOperator, NamespaceSelector, NamespacesFrom, Rfc2136,
+    AllowedNamespaces, DynamicZone, LabelOperator, NamespaceSelector, NamespacesFrom,
+    OwnershipMode, Rfc2136,
 };
 use dynhost_crds::{ADOPT_ANNOTATION, ZONE_FINALIZER};
 
 use super::host::CompactCondition;
 use super::object::Meta;
 use super::stored::Stored;
-use crate::name::Fqdn;
+use crate::name::{Fqdn, RecordName};
 use crate::provider::rfc2136::server::Server;
 use crate::record::marker::OwnerId;
 
@@ -26,7 +27,7 @@ pub struct Zone {
     /// The parsed spec, or why it cannot be used.
     pub spec: Result<ZoneSpec, Box<str>>,
     /// The name that the administrator lets dynhost take over.
-    pub adopt: Option<Fqdn>,
+    pub adopt: Option<RecordName>,
     pub hosts: Option<u32>,
     pub observed_generation: Option<i64>,
     pub conditions: Vec<CompactCondition>,
@@ -40,6 +41,7 @@ pub struct ZoneSpec {
     pub rfc2136: Rfc2136,
     pub allowed_namespaces: AllowedNamespaces,
     pub owner: OwnerId,
+    pub ownership: OwnershipMode,
 }
 
 impl Zone {
@@ -69,7 +71,7 @@ impl Zone {
             .annotations
             .as_ref()
             .and_then(|a| a.get(ADOPT_ANNOTATION))
-            .and_then(|name| Fqdn::parse(name).ok());
+            .and_then(|name| RecordName::parse(name).ok());
         let status = zone.status.clone().unwrap_or_default();
         Some(Self {
             finalizer: has_finalizer(zone.metadata.finalizers.as_deref()),
@@ -105,6 +107,7 @@ impl ZoneSpec {
             owner: owner
                 .parse::<OwnerId>()
                 .map_err(|e| format!("ownership.id: {e}"))?,
+            ownership: spec.ownership.mode,
         })
     }
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Mutex as AsyncMutex, Semaphore};
 
 use super::{Applied, ApplyError, Provider};
-use crate::name::Fqdn;
+use crate::name::RecordName;
 use crate::record::change::HostChange;
 
 /// Messages in flight per zone. BIND stores them one by one, so that more gain nothing there;
@@ -20,7 +20,7 @@ const IN_FLIGHT: usize = 4;
 pub struct ZoneLane {
     provider: Arc<dyn Provider>,
     slots: Semaphore,
-    turns: Mutex<HashMap<Fqdn, Arc<AsyncMutex<()>>>>,
+    turns: Mutex<HashMap<RecordName, Arc<AsyncMutex<()>>>>,
     paused: AtomicBool,
 }
 
@@ -44,13 +44,22 @@ impl ZoneLane {
         self.paused.store(false, Ordering::Relaxed);
     }
 
+    /// Whether changes are refused now.
+    pub fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Relaxed)
+    }
+
     /// Applies one change when its turn has come. A caller that is dropped while it waits for its
     /// turn has changed nothing; later, the outcome is unknown.
     pub async fn apply(&self, change: HostChange) -> Result<Applied, ApplyError> {
-        let turn = Turn::new(self, &change.name);
-        let _turn = turn.lock.lock().await;
+        let turns = change.names.iter().map(|name| Turn::new(self, &name.name));
+        let turns: Vec<_> = turns.collect();
+        let mut _held = Vec::new();
+        for turn in &turns {
+            _held.push(turn.lock.lock().await);
+        }
         let _slot = self.slots.acquire().await.map_err(|_| closed())?;
-        if self.paused.load(Ordering::Relaxed) {
+        if self.is_paused() {
             return Err(ApplyError::Unavailable {
                 detail: "no name server of the zone answers".to_owned(),
                 retry_after: None,
@@ -61,7 +70,7 @@ impl ZoneLane {
         outcome.unwrap_or_else(|| Err(ApplyError::Unknown("no outcome".to_owned())))
     }
 
-    fn turns(&self) -> MutexGuard<'_, HashMap<Fqdn, Arc<AsyncMutex<()>>>> {
+    fn turns(&self) -> MutexGuard<'_, HashMap<RecordName, Arc<AsyncMutex<()>>>> {
         self.turns.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -77,12 +86,12 @@ fn closed() -> ApplyError {
 /// A place in the queue of one host, which is forgotten when the last has left it.
 struct Turn<'a> {
     lane: &'a ZoneLane,
-    name: Fqdn,
+    name: RecordName,
     lock: Arc<AsyncMutex<()>>,
 }
 
 impl<'a> Turn<'a> {
-    fn new(lane: &'a ZoneLane, name: &Fqdn) -> Self {
+    fn new(lane: &'a ZoneLane, name: &RecordName) -> Self {
         let lock = Arc::clone(lane.turns().entry(name.clone()).or_default());
         Self {
             lane,
@@ -112,7 +121,7 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
-    use crate::record::change::{Basis, Found, RrsetChange};
+    use crate::record::change::{Basis, Found, NameChange, Records};
 
     /// Reports each change that begins, and lets it end when it is told to.
     struct Gate {
@@ -135,7 +144,7 @@ mod tests {
             .boxed()
         }
 
-        fn read<'a>(&'a self, _: &'a Fqdn) -> BoxFuture<'a, Result<Found, ApplyError>> {
+        fn read<'a>(&'a self, _: &'a RecordName) -> BoxFuture<'a, Result<Found, ApplyError>> {
             unreachable!("the lane does not read")
         }
 
@@ -152,14 +161,13 @@ mod tests {
         let gate = Arc::new(Gate { begun, end });
         let lane = ZoneLane::new(gate.clone());
         let changes = iter::zip(names, 0..).map(|(name, ttl)| {
-            lane.apply(HostChange {
-                name: Fqdn::parse(&format!("{name}.dyn.example.org")).unwrap(),
-                ttl,
-                ipv4: RrsetChange::Remove,
-                ipv6: RrsetChange::Remove,
+            let name = NameChange {
+                name: RecordName::parse(&format!("{name}.dyn.example.org")).unwrap(),
+                records: Records::NoCname,
                 marker: None,
-                basis: Basis::Adopt,
-            })
+                basis: Basis::Absent,
+            };
+            lane.apply(HostChange::of_name(ttl, name))
         });
         let mut all = join_all(changes);
         for (ends, expected) in steps {
@@ -172,7 +180,7 @@ mod tests {
             }
             let mut order = Vec::new();
             while let Ok(change) = begins.try_recv() {
-                order.push((change.name.to_string(), change.ttl));
+                order.push((change.names[0].name.to_string(), change.ttl));
             }
             let expected: Vec<_> = expected
                 .iter()

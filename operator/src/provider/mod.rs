@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 
-use crate::name::Fqdn;
+use crate::name::RecordName;
 use crate::record::change::{Found, HostChange};
 
 /// A service that holds a zone.
@@ -19,9 +19,9 @@ pub trait Provider: Send + Sync {
         changes: &'a [HostChange],
     ) -> BoxFuture<'a, Vec<Result<Applied, ApplyError>>>;
 
-    /// Reads one host back, after a failed precondition or an unknown outcome. It changes nothing
+    /// Reads one name back, after a failed precondition or an unknown outcome. It changes nothing
     /// and so never fails with [`ApplyError::Unknown`] or [`ApplyError::PreconditionFailed`].
-    fn read<'a>(&'a self, name: &'a Fqdn) -> BoxFuture<'a, Result<Found, ApplyError>>;
+    fn read<'a>(&'a self, name: &'a RecordName) -> BoxFuture<'a, Result<Found, ApplyError>>;
 
     /// Whether the service answers, holds the zone and takes our credentials. It changes nothing
     /// and fails as [`Provider::read`] does.

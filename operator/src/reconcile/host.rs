@@ -11,6 +11,7 @@ use super::finalizer;
 use super::key::{self, Keys};
 use super::problem::Problem;
 use super::progress::{Inputs, LET_GO};
+use super::publish::{Publication, Subject};
 use super::status::{Outcome, Verdict};
 use super::{Controller, Next};
 use crate::admission::Refusal;
@@ -171,7 +172,8 @@ impl Controller {
         if spec.suspend {
             return (Some(Verdict::of(Reason::Suspended)), before, Next::Idle);
         }
-        let observed = host.observed.ipv4.is_some() || host.observed.ipv6.is_some();
+        let prefix = self.index.view().prefix_of(host).cloned();
+        let observed = prefix.is_some() || host.reported_at().is_some();
         if !observed && before.is_none() {
             let verdict = Verdict::of(Reason::AwaitingFirstUpdate);
             return (Some(verdict), None, Next::Idle);
@@ -181,7 +183,7 @@ impl Controller {
         if !zone.finalizer && !zone.meta.deleting {
             return (None, before, Next::After(API_RETRY));
         }
-        let inputs = Inputs::new(host, Some(zone));
+        let inputs = Inputs::new(host, prefix.as_ref(), Some(zone));
         if let Some((problem, wait)) = self.progress.waits(host, &inputs) {
             let verdict = Verdict::of(problem.reason()).saying(problem.to_string());
             return (Some(verdict), before, Next::After(wait));
@@ -189,25 +191,30 @@ impl Controller {
         let Some(access) = self.zones.access(&self.client, zone) else {
             return (None, before, Next::After(API_RETRY));
         };
-        match self
-            .publish(host.clone(), zone, &access, before.clone())
-            .await
-        {
-            Ok(state) => {
+        let host = host.clone();
+        let subject = Subject { host, prefix };
+        let host = subject.host.clone();
+        let Publication { state, problem } = self.publish(subject, zone, &access, before).await;
+        let verdict = |problem: &Problem| Verdict::of(problem.reason()).saying(problem.to_string());
+        match problem {
+            None => {
                 self.progress.succeeded(&host.meta, state.clone());
-                let verdict = match observed || state.is_some() {
-                    true => Verdict::of(Reason::Published),
-                    false => Verdict::of(Reason::AwaitingFirstUpdate),
+                let reason = match observed || state.is_some() {
+                    true => Reason::Published,
+                    false => Reason::AwaitingFirstUpdate,
                 };
-                (Some(verdict), state, Next::Idle)
+                (Some(Verdict::of(reason)), state, Next::Idle)
             }
-            Err(Problem::HostGone) => (None, before, Next::Idle),
-            Err(problem) => {
+            Some(Problem::HostGone) => (None, state, Next::Idle),
+            Some(problem @ Problem::Prefix(_)) => {
+                self.progress.succeeded(&host.meta, state.clone());
+                (Some(verdict(&problem)), state, Next::Idle)
+            }
+            Some(problem) => {
                 access.failed(&problem);
                 self.look_at_zone(&spec.zone);
-                let next = self.progress.failed(host, inputs, &problem);
-                let verdict = Verdict::of(problem.reason()).saying(problem.to_string());
-                (Some(verdict), before, next)
+                let next = self.progress.failed(&host, state.clone(), inputs, &problem);
+                (Some(verdict(&problem)), state, next)
             }
         }
     }
@@ -220,7 +227,7 @@ impl Controller {
         }
         let zone = host.spec.as_ref().ok();
         let zone = zone.and_then(|spec| self.index.zone(&spec.zone));
-        let inputs = Inputs::new(host, zone.as_deref());
+        let inputs = Inputs::new(host, None, zone.as_deref());
         if let Some((_, wait)) = self.progress.waits(host, &inputs) {
             return Next::After(wait);
         }
@@ -229,7 +236,8 @@ impl Controller {
             if let Some(zone) = &zone {
                 self.look_at_zone(&zone.meta.key);
             }
-            let next = self.progress.failed(host, inputs, &problem);
+            let published = self.progress.published(host);
+            let next = self.progress.failed(host, published, inputs, &problem);
             let may_leave_records = self.may_have_records(host);
             let waits = may_leave_records && !self.progress.is_blocked_too_long(&host.meta);
             if waits || !problem.lets_go() {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use dynhost_crds::conditions::Reason;
 
 use crate::provider::ApplyError;
+use crate::record::interface_id::PrefixMisfit;
 
 /// Why a host's records could not be brought to what is desired.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -27,6 +28,9 @@ pub enum Problem {
     /// Somebody else's records are at the name.
     #[error("{0}")]
     Foreign(String),
+    /// No IPv6 address can be made of the prefix that was reported; all else is published.
+    #[error(transparent)]
+    Prefix(#[from] PrefixMisfit),
     /// The zone is gone or unusable while the host is being deleted.
     #[error("the host's zone does not exist")]
     ZoneGone,
@@ -45,6 +49,7 @@ impl Problem {
                 Reason::CredentialsRejected
             }
             Self::Foreign(_) => Reason::ForeignRecord,
+            Self::Prefix(_) => Reason::PrefixMismatch,
             Self::ZoneGone => Reason::ZoneNotFound,
         }
     }
@@ -66,7 +71,8 @@ impl Problem {
             Self::CredentialsRejected(_) | Self::Refused(_) | Self::Foreign(_) => {
                 (Duration::from_secs(2), Duration::from_secs(60))
             }
-            Self::HostGone => return None,
+            // Another prefix or spec is a change of the host's inputs.
+            Self::HostGone | Self::Prefix(_) => return None,
         };
         Some(
             first

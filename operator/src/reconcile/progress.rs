@@ -5,14 +5,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use dynhost_crds::host::Observed;
+use dynhost_crds::host::{Observed, ObservedPrefix};
 
 use super::Next;
 use super::problem::Problem;
 use crate::index::host::{Host, PublishedState};
 use crate::index::object::{Meta, ObjectKey};
 use crate::index::zone::Zone;
-use crate::name::Fqdn;
+use crate::name::RecordName;
 
 /// How long a deleted host waits for its zone or credentials to come back before it is let go.
 pub(super) const LET_GO: Duration = Duration::from_secs(60);
@@ -25,6 +25,7 @@ pub(super) struct Inputs {
     annotations: u64,
     deleting: bool,
     observed: Observed,
+    prefix: Option<ObservedPrefix>,
     zone: Option<ZoneInputs>,
 }
 
@@ -32,16 +33,17 @@ pub(super) struct Inputs {
 struct ZoneInputs {
     uid: Arc<str>,
     generation: i64,
-    adopt: Option<Fqdn>,
+    adopt: Option<RecordName>,
 }
 
 impl Inputs {
-    pub(super) fn new(host: &Host, zone: Option<&Zone>) -> Self {
+    pub(super) fn new(host: &Host, prefix: Option<&ObservedPrefix>, zone: Option<&Zone>) -> Self {
         Self {
             generation: host.meta.generation,
             annotations: host.annotations,
             deleting: host.meta.deleting,
             observed: host.observed.clone(),
+            prefix: prefix.cloned(),
             zone: zone.map(|zone| ZoneInputs {
                 uid: zone.meta.uid.clone(),
                 generation: zone.meta.generation,
@@ -95,9 +97,10 @@ impl Progresses {
     }
 
     /// Whether DNS may say something else than [`Self::published`].
-    pub(super) fn is_in_doubt(&self, host: &Host) -> bool {
+    /// `prefix` is the one that the host's IPv6 address is made from.
+    pub(super) fn is_in_doubt(&self, host: &Host, prefix: Option<&ObservedPrefix>) -> bool {
         let known = self.of(&host.meta, |progress| progress.failure.is_some());
-        known.unwrap_or_else(|| host.has_changed_since_published())
+        known.unwrap_or_else(|| host.has_changed_since_published(prefix))
     }
 
     /// The problem of the last attempt and how long it is not repeated, where that is so.
@@ -120,9 +123,14 @@ impl Progresses {
         self.all().insert(meta.key.clone(), progress);
     }
 
-    /// An attempt failed; when to try again.
-    pub(super) fn failed(&self, host: &Host, inputs: Inputs, problem: &Problem) -> Next {
-        let published = self.published(host);
+    /// An attempt failed, after which `published` is in DNS as far as we know; when to try again.
+    pub(super) fn failed(
+        &self,
+        host: &Host,
+        published: Option<PublishedState>,
+        inputs: Inputs,
+        problem: &Problem,
+    ) -> Next {
         let mut all = self.all();
         let former = all
             .remove(&host.meta.key)
@@ -196,9 +204,9 @@ mod tests {
             let progresses = Progresses::default();
             let before = host(&json!({}), json!({}));
             let problem = Problem::Foreign("somebody's".to_owned());
-            progresses.failed(&before, Inputs::new(&before, None), &problem);
+            progresses.failed(&before, None, Inputs::new(&before, None, None), &problem);
             let now = host(&metadata, status);
-            let waits = progresses.waits(&now, &Inputs::new(&now, None));
+            let waits = progresses.waits(&now, &Inputs::new(&now, None, None));
             assert_eq!(waits.is_some(), expected, "{metadata}");
         }
         let reported = json!({"observed": {"ipv4": {"address": "198.51.100.7",
@@ -226,19 +234,19 @@ mod tests {
     fn a_repeated_or_successful_attempt_waits_no_longer() {
         let progresses = Progresses::default();
         let host = host(&json!({}), json!({}));
-        let inputs = Inputs::new(&host, None);
+        let inputs = Inputs::new(&host, None, None);
         let problem = Problem::Foreign(String::new());
         assert!(!progresses.repeat(&host.meta.key));
-        let Next::After(first) = progresses.failed(&host, inputs.clone(), &problem) else {
+        let Next::After(first) = progresses.failed(&host, None, inputs.clone(), &problem) else {
             panic!("a foreign record is tried again");
         };
         assert!(progresses.repeat(&host.meta.key));
         assert_eq!(progresses.waits(&host, &inputs), None);
-        let second = progresses.failed(&host, inputs.clone(), &problem);
+        let second = progresses.failed(&host, None, inputs.clone(), &problem);
         assert_eq!(second, Next::After(first * 2));
-        assert!(progresses.is_in_doubt(&host));
+        assert!(progresses.is_in_doubt(&host, None));
         progresses.succeeded(&host.meta, None);
         assert_eq!(progresses.waits(&host, &inputs), None);
-        assert!(!progresses.is_in_doubt(&host));
+        assert!(!progresses.is_in_doubt(&host, None));
     }
 }

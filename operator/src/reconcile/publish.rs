@@ -2,11 +2,13 @@
 //!
 //! The message goes out on the basis of what we last wrote. Where that does not hold, or the
 //! outcome stays unknown, it is found out in this order: what DNS says, what the API server says
-//! of the host, and only then what to do ([`recover`]).
+//! of the host, and only then what to do ([`Attempt::learn`]).
 
 use std::sync::Arc;
 
-use dynhost_crds::host::DynamicHost;
+use dynhost_crds::host::{DynamicHost, ObservedPrefix};
+use dynhost_crds::zone::OwnershipMode;
+use futures::future::try_join_all;
 use jiff::Timestamp;
 use kube::api::Api;
 
@@ -16,90 +18,102 @@ use super::zone::ZoneAccess;
 use crate::admission::Admitted;
 use crate::deadline::{CALL, within};
 use crate::index::host::{Host, PublishedState};
+use crate::index::object::ObjectKey;
 use crate::index::stored::Stored;
 use crate::index::zone::Zone;
+use crate::name::RecordName;
 use crate::provider::ApplyError;
-use crate::record::change::{Basis, Found, HostChange, Known};
-use crate::record::desired::{Desired, desired};
+use crate::record::attempt::{Attempt, Step};
+use crate::record::change::{Found, HostChange, NameChange};
+use crate::record::desired::{Desired, Reported, desired};
 use crate::record::marker::{HostDigest, Marker, Nonce};
-use crate::record::plan::{Attempted, Ours, Plan, Recovery, after, basis_of, plan, recover};
+use crate::record::recovery::Ours;
 
-/// Attempts of one reconcile; more mean that somebody writes the same records all the time.
+/// Attempts of one reconcile, and as many again for each name; more mean that somebody writes the
+/// same records all the time.
 const ATTEMPTS: usize = 8;
 
+/// What an attempt to publish came to.
+pub(super) struct Publication {
+    /// What is in DNS; `None`: nothing of ours.
+    pub state: Option<PublishedState>,
+    pub problem: Option<Problem>,
+}
+
+/// A host with the prefix that its IPv6 address is made from, where it is made from one.
+#[derive(Clone)]
+pub(super) struct Subject {
+    pub host: Arc<Host>,
+    pub prefix: Option<ObservedPrefix>,
+}
+
 impl Controller {
-    /// What is in DNS when all is published; `None`: nothing has ever been reported.
+    /// Brings DNS to what is desired, as far as that can be had.
     ///
     /// What is in doubt is written even where it seems to be there: the address may have changed
     /// back while the outcome of a message was unknown, or after a crash between DNS and status.
     pub(super) async fn publish(
         &self,
-        host: Arc<Host>,
+        subject: Subject,
         zone: &Zone,
         access: &ZoneAccess,
         before: Option<PublishedState>,
-    ) -> Result<Option<PublishedState>, Problem> {
-        let ours = ours(&host, zone).ok_or(Problem::ZoneGone)?;
-        let mut host = host;
-        let mut want = wanted(&host, zone).ok_or(Problem::ZoneGone)?;
-        // Another owner id since: the marker has to say so before the old id is forgotten.
-        let marker = before.as_ref().and_then(|state| state.marker.as_ref());
-        let is_marked_anew = marker.is_some_and(|marker| marker.owner != ours.owner);
-        let mut in_doubt = is_marked_anew || self.progress.is_in_doubt(&host);
+    ) -> Publication {
         let mut state = before;
-        let mut refused: Vec<Basis> = Vec::new();
-        let mut retry: Option<(Basis, Known)> = None;
-        for _ in 0..ATTEMPTS {
-            let known = state
-                .as_ref()
-                .map(PublishedState::known)
-                .unwrap_or_default();
-            let marker = state.as_ref().and_then(|s| s.marker.as_ref());
-            let step = match retry.take() {
-                Some((basis, known)) => Some(Plan::on(basis, after(&want, known))),
-                None if in_doubt => Some(Plan::on(basis_of(marker), after(&want, known))),
-                None => plan(&want, known, marker),
+        let problem = self.write_names(subject, zone, access, &mut state).await;
+        Publication {
+            state,
+            problem: problem.err(),
+        }
+    }
+
+    async fn write_names(
+        &self,
+        mut subject: Subject,
+        zone: &Zone,
+        access: &ZoneAccess,
+        state: &mut Option<PublishedState>,
+    ) -> Result<(), Problem> {
+        let mut want = wanted(&subject, zone).ok_or(Problem::ZoneGone)?;
+        let mut attempt = self
+            .begin(&subject, zone, state.as_ref())
+            .ok_or(Problem::ZoneGone)?;
+        let mut pass_marker = None;
+        for _ in 0..ATTEMPTS * (1 + want.aliases.len()) {
+            let Some(step) = attempt.next(&want) else {
+                return outcome(&attempt, &want);
             };
-            let Some(step) = step else {
-                return Ok(state);
+            let passes = attempt.passes();
+            let marker = match pass_marker.take() {
+                Some(marker) => marker,
+                None => new_marker(&subject.host, zone)?,
             };
-            let sent = match step.keeps_marker {
-                true => Some(Marker::new(ours.owner.clone(), ours.host, nonce()?)),
-                false => None,
-            };
-            let change = change(&host, &want, &step, sent.clone()).ok_or(Problem::ZoneGone)?;
-            let applied = access.lane.apply(change).await;
-            self.metrics.count_dns_change(result_label(&applied));
-            match applied {
-                Ok(_) => {
-                    self.tell_address(&host, state.as_ref(), &step.after);
-                    return Ok(published(&host, step.after, sent));
+            let applied = match step.needs_look {
+                true => Err(ApplyError::Unknown(String::new())),
+                false => {
+                    let applied = access.lane.apply(change(&want, &step, &marker)).await;
+                    self.metrics.count_dns_change(result_label(&applied));
+                    applied
                 }
-                Err(ApplyError::PreconditionFailed(_)) => refused.push(step.basis.clone()),
-                Err(ApplyError::Unknown(_)) => {}
+            };
+            match applied {
+                Ok(_) => attempt.applied(step, &marker),
+                Err(ApplyError::PreconditionFailed(_) | ApplyError::Unknown(_)) => {
+                    let refused = matches!(applied, Err(ApplyError::PreconditionFailed(_)));
+                    let found = read(access, &step).await?;
+                    subject = self.get_from_api_server(&subject).await?;
+                    want = wanted(&subject, zone).ok_or(Problem::ZoneGone)?;
+                    attempt.learn(step, &found, refused, &marker, |name| {
+                        self.may_adopt(&subject.host, name)
+                    });
+                }
                 Err(error) => return Err(error.into()),
             }
-            let name = &host.spec.as_ref().map_err(|_| Problem::ZoneGone)?.hostname;
-            let found = access.provider.read(name).await?;
-            host = self.get_from_api_server(&host).await?;
-            want = wanted(&host, zone).ok_or(Problem::ZoneGone)?;
-            let attempted = Attempted {
-                sent: sent.as_ref(),
-                refused: &refused,
-                published: state.as_ref().map(PublishedState::known),
-                adopt: self.may_adopt(&host),
-            };
-            match recover(&found, &ours, &attempted) {
-                Recovery::Applied => {
-                    state = published(&host, step.after, sent);
-                    in_doubt = false;
-                    refused.clear();
-                }
-                Recovery::Retry(basis) => {
-                    let known = known_on(&basis, &found, known);
-                    retry = Some((basis, known));
-                }
-                Recovery::Foreign(what) => return Err(Problem::Foreign(what)),
+            pass_marker = Some(marker).filter(|_| attempt.is_mid_pass());
+            if attempt.passes() > passes {
+                let before = state.take();
+                *state = published(&subject, &attempt);
+                self.tell_address(&subject.host, before.as_ref(), state.as_ref());
             }
         }
         Err(Problem::Unavailable {
@@ -108,48 +122,92 @@ impl Controller {
         })
     }
 
-    /// The host as the API server has it: the index may be behind.
-    async fn get_from_api_server(&self, host: &Host) -> Result<Arc<Host>, Problem> {
-        let key = &host.meta.key;
+    fn begin(
+        &self,
+        subject: &Subject,
+        zone: &Zone,
+        state: Option<&PublishedState>,
+    ) -> Option<Attempt> {
+        let Subject { host, prefix } = subject;
+        let ours = ours(host, zone)?;
+        // Another owner id or mode since: DNS has to say so before the old one is forgotten.
+        let marker = state.and_then(|state| state.marker.as_ref());
+        let is_as_marked = match (marker, state) {
+            (Some(marker), _) => marker.owner == ours.owner && ours.mode == OwnershipMode::Marker,
+            (None, Some(_)) => ours.mode != OwnershipMode::Marker,
+            (None, None) => true,
+        };
+        let in_doubt = !is_as_marked || self.progress.is_in_doubt(host, prefix.as_ref());
+        Some(Attempt::new(
+            host.spec.as_ref().ok()?.hostname.clone(),
+            ours,
+            state.map(|state| state.known.clone()).unwrap_or_default(),
+            marker.cloned(),
+            in_doubt,
+        ))
+    }
+
+    /// The host, and the one that reports its prefix, as the API server has them: the index may be
+    /// behind.
+    async fn get_from_api_server(&self, subject: &Subject) -> Result<Subject, Problem> {
+        let host = &subject.host;
+        let fresh = self.get_host(&host.meta.key).await?;
+        let fresh = fresh.filter(|fresh| fresh.meta.uid == host.meta.uid && !fresh.meta.deleting);
+        let fresh = fresh.ok_or(Problem::HostGone)?;
+        self.index.apply_host_reply(fresh.clone());
+        let router = fresh
+            .spec
+            .as_ref()
+            .ok()
+            .and_then(|s| s.from_prefix.as_ref());
+        if let Some(router) = router.filter(|from| from.host != fresh.meta.key)
+            && let Some(router) = self.get_host(&router.host).await?
+        {
+            self.index.apply_host_reply(router);
+        }
+        let prefix = self.index.view().prefix_of(&fresh).cloned();
+        let host = Arc::new(fresh);
+        Ok(Subject { host, prefix })
+    }
+
+    async fn get_host(&self, key: &ObjectKey) -> Result<Option<Host>, Problem> {
         let api: Api<Stored<DynamicHost>> = Api::namespaced(self.client.clone(), &key.namespace);
         let object = within(CALL, api.get_opt(&key.name)).await;
         let object = object.map_err(|error| Problem::Unavailable {
             detail: format!("the API server did not tell the host's addresses: {error}"),
             retry_after: None,
         })?;
-        let fresh = object.as_ref().and_then(Host::new);
-        let fresh = fresh.filter(|fresh| fresh.meta.uid == host.meta.uid && !fresh.meta.deleting);
-        let fresh = fresh.ok_or(Problem::HostGone)?;
-        self.index.apply_host_reply(fresh.clone());
-        Ok(Arc::new(fresh))
+        Ok(object.as_ref().and_then(Host::new))
     }
 
     /// Whether the zone's administrator lets us take this name over, as of now.
-    fn may_adopt(&self, host: &Host) -> bool {
+    fn may_adopt(&self, host: &Host, name: &RecordName) -> bool {
         let Ok(spec) = &host.spec else {
             return false;
         };
         let zone = self.index.zone(&spec.zone);
-        zone.is_some_and(|zone| zone.adopt.as_ref() == Some(&spec.hostname))
+        zone.is_some_and(|zone| zone.adopt.as_ref() == Some(name))
     }
 
-    fn tell_address(&self, host: &Host, before: Option<&PublishedState>, now: &Known) {
-        let Some(before) = before else {
+    fn tell_address(
+        &self,
+        host: &Host,
+        before: Option<&PublishedState>,
+        now: Option<&PublishedState>,
+    ) {
+        fn changed<A: ToString + PartialEq>(old: Option<A>, new: Option<A>) -> Option<String> {
+            match (old, new) {
+                (Some(old), Some(new)) if old != new => {
+                    Some(format!("{} -> {}", old.to_string(), new.to_string()))
+                }
+                _ => None,
+            }
+        }
+        let (Some(before), Some(now)) = (before, now) else {
             return;
         };
-        let changed = |old: Option<String>, new: Option<String>| match (old, new) {
-            (Some(old), Some(new)) if old != new => Some(format!("{old} -> {new}")),
-            _ => None,
-        };
-        let text = |a: Option<&dyn ToString>| a.map(ToString::to_string);
-        let ipv4 = changed(
-            text(before.ipv4.as_ref().map(|a| a as _)),
-            text(now.ipv4.as_ref().map(|a| a as _)),
-        );
-        let ipv6 = changed(
-            text(before.ipv6.as_ref().map(|a| a as _)),
-            text(now.ipv6.as_ref().map(|a| a as _)),
-        );
+        let ipv4 = changed(before.known.ipv4, now.known.ipv4);
+        let ipv6 = changed(before.known.ipv6, now.known.ipv6);
         let note: Vec<_> = ipv4.into_iter().chain(ipv6).collect();
         if !note.is_empty() {
             self.events.address_changed(host, note.join(", "));
@@ -157,58 +215,82 @@ impl Controller {
     }
 }
 
+/// What stands at the names of a message.
+async fn read(access: &ZoneAccess, step: &Step) -> Result<Vec<Found>, Problem> {
+    let reads = step
+        .names
+        .iter()
+        .map(|name| access.provider.read(&name.name));
+    Ok(try_join_all(reads).await?)
+}
+
+/// What keeps DNS from saying all that is desired, now that nothing more can be written.
+fn outcome(attempt: &Attempt, want: &Desired) -> Result<(), Problem> {
+    match (attempt.foreign(), want.misfit) {
+        ([], None) => Ok(()),
+        ([], Some(misfit)) => Err(misfit.into()),
+        (foreign, _) => {
+            let all = foreign.iter().map(|(name, what)| format!("{name}: {what}"));
+            Err(Problem::Foreign(all.collect::<Vec<_>>().join("; ")))
+        }
+    }
+}
+
 /// Whose marker stands for the host; `None` where the zone's spec cannot be used.
 pub(super) fn ours(host: &Host, zone: &Zone) -> Option<Ours> {
     let key = &host.meta.key;
+    let zone = zone.spec.as_ref().ok()?;
     Some(Ours {
-        owner: zone.spec.as_ref().ok()?.owner.clone(),
+        owner: zone.owner.clone(),
         host: HostDigest::of(&key.namespace, &key.name),
+        mode: zone.ownership,
     })
 }
 
 /// What DNS should say; `None` where a spec cannot be used.
-pub(super) fn wanted(host: &Host, zone: &Zone) -> Option<Desired> {
+pub(super) fn wanted(subject: &Subject, zone: &Zone) -> Option<Desired> {
     let admitted = Admitted {
-        host: host.spec.as_ref().ok()?,
+        host: subject.host.spec.as_ref().ok()?,
         zone: zone.spec.as_ref().ok()?,
     };
-    Some(desired(admitted, &host.observed))
+    let reported = Reported {
+        observed: &subject.host.observed,
+        prefix: subject.prefix.as_ref(),
+    };
+    Some(desired(admitted, reported))
 }
 
-/// What a basis says of the records that the change leaves alone.
-fn known_on(basis: &Basis, found: &Found, published: Known) -> Known {
-    match basis {
-        // The name is ours, or becomes ours, with what stands there.
-        Basis::Marker(_) | Basis::Adopt => Known {
-            ttl: published.ttl,
-            ipv4: found.ipv4.first().copied(),
-            ipv6: found.ipv6.first().copied(),
-        },
-        Basis::Rrsets { .. } => published,
-        Basis::Absent => Known::default(),
+fn new_marker(host: &Host, zone: &Zone) -> Result<Marker, Problem> {
+    let ours = ours(host, zone).ok_or(Problem::ZoneGone)?;
+    Ok(Marker::new(ours.owner, ours.host, nonce()?))
+}
+
+fn change(want: &Desired, step: &Step, marker: &Marker) -> HostChange {
+    let names = step.names.iter().map(|planned| NameChange {
+        name: planned.name.clone(),
+        records: planned.records.clone(),
+        marker: Some(marker.clone()).filter(|_| planned.keeps_marker),
+        basis: planned.basis.clone(),
+    });
+    HostChange {
+        ttl: want.ttl,
+        names: names.collect(),
     }
 }
 
-fn change(host: &Host, want: &Desired, step: &Plan, marker: Option<Marker>) -> Option<HostChange> {
-    Some(HostChange {
-        name: host.spec.as_ref().ok()?.hostname.clone(),
-        ttl: want.ttl,
-        ipv4: want.ipv4,
-        ipv6: want.ipv6,
-        marker,
-        basis: step.basis.clone(),
-    })
-}
-
 /// `at` is never before the reports that are published, whatever the endpoints' clocks say.
-fn published(host: &Host, after: Known, marker: Option<Marker>) -> Option<PublishedState> {
+fn published(subject: &Subject, attempt: &Attempt) -> Option<PublishedState> {
+    let (known, marker) = attempt.state();
+    if known.is_empty() {
+        return None;
+    }
+    let prefix = subject.prefix.as_ref().map(|prefix| prefix.changed_at);
+    let reported = subject.host.reported_at().max(prefix);
     let now = Timestamp::now();
-    marker.map(|marker| PublishedState {
-        ipv4: after.ipv4,
-        ipv6: after.ipv6,
-        ttl: after.ttl,
-        marker: Some(marker),
-        at: host.reported_at().map_or(now, |reported| now.max(reported)),
+    Some(PublishedState {
+        known: known.clone(),
+        marker: marker.cloned(),
+        at: reported.map_or(now, |reported| now.max(reported)),
     })
 }
 

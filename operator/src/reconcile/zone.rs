@@ -103,7 +103,10 @@ impl ZoneAccess {
         if matches!(problem, Problem::Unavailable { .. }) {
             self.lane.pause();
         }
-        let is_the_hosts_own = matches!(problem, Problem::Foreign(_) | Problem::Refused(_));
+        let is_the_hosts_own = matches!(
+            problem,
+            Problem::Foreign(_) | Problem::Refused(_) | Problem::Prefix(_)
+        );
         let mut health = self.health();
         if health.failures == 0 && !is_the_hosts_own {
             health.next = None;

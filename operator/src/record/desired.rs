@@ -2,19 +2,35 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use dynhost_crds::host::{Observation, Observed};
+use dynhost_crds::host::{Observation, Observed, ObservedPrefix};
 
+use super::alias::Alias;
 use super::change::RrsetChange;
+use super::interface_id::{InterfaceId, PrefixMisfit};
 use crate::admission::Admitted;
 use crate::update::scope::is_publishable;
 
 /// What is to become of a host's RRsets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Desired {
     /// Seconds.
     pub ttl: u32,
     pub ipv4: RrsetChange<Ipv4Addr>,
     pub ipv6: RrsetChange<Ipv6Addr>,
+    /// The aliases, which are there while the host has an address.
+    pub aliases: Box<[Alias]>,
+    /// Why no IPv6 address can be made: it is left as DNS has it.
+    pub misfit: Option<PrefixMisfit>,
+}
+
+/// What clients reported that a host's records depend on.
+#[derive(Debug, Clone, Copy)]
+pub struct Reported<'a> {
+    /// What was reported for the host itself.
+    pub observed: &'a Observed,
+    /// The prefix that its IPv6 address is made from, where it is made from one: as reported for
+    /// this host or the one that it names.
+    pub prefix: Option<&'a ObservedPrefix>,
 }
 
 /// What DNS should say, from the specs and from what clients reported.
@@ -22,29 +38,66 @@ pub struct Desired {
 /// A family that no client has ever reported is left as DNS has it, so that a host re-created with
 /// empty status keeps resolving. One that the host does not publish is removed; so is one that a
 /// client withdrew, and an address that the policy does not let it publish (any more).
-pub fn desired(admitted: Admitted<'_>, observed: &Observed) -> Desired {
+pub fn desired(admitted: Admitted<'_>, reported: Reported<'_>) -> Desired {
     let Admitted { host, zone } = admitted;
+    let Reported { observed, prefix } = reported;
+    let ipv4 = observed.ipv4.as_ref();
+    let (ipv6, misfit) = match host.from_prefix.as_deref() {
+        None => (told(observed.ipv6.as_ref()), None),
+        Some(from_prefix) => match address_in(prefix, from_prefix.interface_id) {
+            Ok(told) => (told, None),
+            Err(misfit) => (Told::Nothing, Some(misfit)),
+        },
+    };
     Desired {
         ttl: host.ttl.unwrap_or(zone.ttl),
-        ipv4: family(host.ipv4, host.allow_private, observed.ipv4.as_ref()),
-        ipv6: family(host.ipv6, host.allow_private, observed.ipv6.as_ref()),
+        ipv4: family(host.ipv4, host.allow_private, told(ipv4)),
+        ipv6: family(host.ipv6, host.allow_private, ipv6),
+        aliases: host.aliases.clone(),
+        misfit: misfit.filter(|_| host.ipv6),
     }
+}
+
+/// What clients have said of one family.
+enum Told<A> {
+    Nothing,
+    Withdrawn,
+    Address(A),
+}
+
+fn told<A: Copy>(observed: Option<&Observation<A>>) -> Told<A> {
+    match observed {
+        None => Told::Nothing,
+        Some(observed) => observed.address.map_or(Told::Withdrawn, Told::Address),
+    }
+}
+
+fn address_in(
+    prefix: Option<&ObservedPrefix>,
+    interface_id: InterfaceId,
+) -> Result<Told<Ipv6Addr>, PrefixMisfit> {
+    Ok(match prefix {
+        None => Told::Nothing,
+        Some(ObservedPrefix { prefix: None, .. }) => Told::Withdrawn,
+        Some(ObservedPrefix {
+            prefix: Some(prefix),
+            ..
+        }) => Told::Address(interface_id.address_in(*prefix)?),
+    })
 }
 
 fn family<A: Copy + Into<IpAddr>>(
     wanted: bool,
     allow_private: bool,
-    observed: Option<&Observation<A>>,
+    told: Told<A>,
 ) -> RrsetChange<A> {
-    match observed {
+    match told {
         _ if !wanted => RrsetChange::Remove,
-        None => RrsetChange::Keep,
-        Some(observed) => match observed.address {
-            Some(address) if is_publishable(address.into(), allow_private) => {
-                RrsetChange::Set(address)
-            }
-            _ => RrsetChange::Remove,
-        },
+        Told::Nothing => RrsetChange::Keep,
+        Told::Address(address) if is_publishable(address.into(), allow_private) => {
+            RrsetChange::Set(address)
+        }
+        Told::Address(_) | Told::Withdrawn => RrsetChange::Remove,
     }
 }
 
@@ -105,9 +158,15 @@ mod tests {
                 ttl,
                 ipv4: want_ipv4,
                 ipv6: want_ipv6,
+                aliases: Box::default(),
+                misfit: None,
+            };
+            let reported = Reported {
+                observed: &observed,
+                prefix: None,
             };
             assert_eq!(
-                desired(admitted, &observed),
+                desired(admitted, reported),
                 expected,
                 "{spec} {ipv4:?} {ipv6:?}"
             );

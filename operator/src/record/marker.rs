@@ -8,16 +8,16 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
-use crate::name::Fqdn;
+use crate::name::RecordName;
 
 /// The longest marker in octets: one character-string of a TXT record (RFC 1035 section 3.3).
 pub const MAX_OCTETS: usize = 255;
 
-/// The name at which a host's marker stands, without the trailing dot: `_dynhost.<hostname>`.
+/// The name at which the marker of a name stands, without the trailing dot: `_dynhost.<name>`.
 ///
-/// A valid domain name for hosts of at most 244 octets, which the resource's schema ensures.
-pub fn marker_name(host: &Fqdn) -> String {
-    format!("_dynhost.{host}")
+/// A valid domain name for names of at most 244 octets, which the resource's schema ensures.
+pub fn marker_name(name: &RecordName) -> String {
+    format!("_dynhost.{name}")
 }
 
 /// Who writes the RRsets of a host, and in which message they were last written.

@@ -2,7 +2,11 @@
 //!
 //! Nothing here knows a client, a runtime or a clock.
 
+pub mod alias;
+pub mod attempt;
 pub mod change;
 pub mod desired;
+pub mod interface_id;
 pub mod marker;
-pub mod plan;
+pub mod recovery;
+pub mod removal;

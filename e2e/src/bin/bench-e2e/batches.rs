@@ -4,9 +4,9 @@ use std::net::Ipv4Addr;
 use std::time::Instant;
 
 use anyhow::Result;
-use dynhost::name::Fqdn;
+use dynhost::name::RecordName;
 use dynhost::provider::Provider as _;
-use dynhost::record::change::{Basis, HostChange, RrsetChange};
+use dynhost::record::change::{Basis, HostChange, NameChange, Records, RrsetChange};
 use dynhost::record::marker::{HostDigest, Marker, Nonce};
 use dynhost_e2e::stack::{Stack, Zone, ZoneOptions};
 
@@ -122,17 +122,19 @@ fn write(zone: &Zone, kind: &str, host: usize, round: u64) -> Result<Write> {
 }
 
 fn change(zone: &Zone, kind: &str, host: usize, round: u64) -> Result<HostChange> {
-    Ok(HostChange {
-        name: Fqdn::parse(&format!("{kind}-{host}.{}", zone.apex))?,
-        ttl: 60,
-        ipv4: RrsetChange::Set(address(host, round)),
-        ipv6: RrsetChange::Keep,
+    let change = NameChange {
+        name: RecordName::parse(&format!("{kind}-{host}.{}", zone.apex))?,
+        records: Records::Addresses {
+            ipv4: RrsetChange::Set(address(host, round)),
+            ipv6: RrsetChange::Keep,
+        },
         marker: Some(marker(zone, kind, host, round)?),
         basis: match round.checked_sub(1) {
             Some(former) => Basis::Marker(marker(zone, kind, host, former)?),
             None => Basis::Absent,
         },
-    })
+    };
+    Ok(HostChange::of_name(60, change))
 }
 
 fn part(raw: &Rates, product: &Rates) -> Part {

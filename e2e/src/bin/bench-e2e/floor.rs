@@ -4,11 +4,11 @@ use std::net::Ipv4Addr;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
-use dynhost::name::Fqdn;
+use dynhost::name::{Fqdn, RecordName};
 use dynhost::provider::Provider as _;
 use dynhost::provider::rfc2136::Rfc2136;
 use dynhost::provider::rfc2136::tsig::{Algorithm, TsigKey};
-use dynhost::record::change::{Basis, HostChange, RrsetChange};
+use dynhost::record::change::{Basis, HostChange, NameChange, Records, RrsetChange};
 use dynhost::record::marker::{HostDigest, Marker, Nonce};
 use dynhost_crds::GROUP;
 use dynhost_crds::host::DynamicHost;
@@ -151,24 +151,28 @@ pub(crate) fn provider(stack: &Stack, zone: &Zone) -> Result<Rfc2136> {
 /// One signed UPDATE that replaces address and marker under its prerequisites, over an open connection.
 async fn updates(stack: &Stack, zone: &Zone, n: usize) -> Result<Timing> {
     let provider = provider(stack, zone)?;
-    let name = Fqdn::parse(&format!("floor.{}", zone.apex))?;
+    let name = RecordName::parse(&format!("floor.{}", zone.apex))?;
     let marker = |nonce: u64| -> Result<Marker> {
         let host = HostDigest::of(&zone.namespace, "floor");
         Ok(Marker::new("bench".parse()?, host, Nonce::from_bits(nonce)))
     };
     let run = jiff::Timestamp::now().as_microsecond().unsigned_abs() << 10;
-    let mut basis = Basis::Adopt;
+    let mut basis = Basis::Unchecked;
     let mut durations = Vec::with_capacity(n);
     for i in 0..=n {
         let nonce = run + u64::try_from(i)?;
-        let change = HostChange {
-            name: name.clone(),
-            ttl: 60,
-            ipv4: RrsetChange::Set(format!("198.51.{}.{}", i / 250 % 250, 1 + i % 250).parse()?),
+        let address = format!("198.51.{}.{}", i / 250 % 250, 1 + i % 250);
+        let records = Records::Addresses {
+            ipv4: RrsetChange::Set(address.parse()?),
             ipv6: RrsetChange::Keep,
+        };
+        let change = NameChange {
+            name: name.clone(),
+            records,
             marker: Some(marker(nonce)?),
             basis,
         };
+        let change = HostChange::of_name(60, change);
         let start = Instant::now();
         let outcome = provider.apply(std::slice::from_ref(&change)).await;
         outcome.into_iter().next().context("no outcome")??;

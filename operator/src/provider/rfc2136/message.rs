@@ -4,12 +4,12 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use hickory_net::proto::ProtoError;
 use hickory_net::proto::op::{Message, MessageType, OpCode, Query, UpdateMessage};
-use hickory_net::proto::rr::rdata::{A, AAAA, TXT};
+use hickory_net::proto::rr::rdata::{A, AAAA, CNAME, TXT};
 use hickory_net::proto::rr::{DNSClass, Name, RData, Record, RecordType};
 
 use super::tsig::{Signed, TsigKey};
-use crate::name::Fqdn;
-use crate::record::change::{Basis, HostChange, RrsetChange};
+use crate::name::{Fqdn, RecordName};
+use crate::record::change::{Basis, HostChange, NameChange, Records, RrsetChange};
 use crate::record::marker::{Marker, marker_name};
 
 /// Why a message cannot be put on the wire. No server has seen it; sending it again is no use.
@@ -26,18 +26,22 @@ pub enum EncodeError {
     Message(#[from] ProtoError),
 }
 
-/// The UPDATE message for one host in the zone `apex`.
+/// The UPDATE message for these hosts in the zone `apex`, which have no name in common.
 ///
 /// RFC 2136 section 3.2: a server applies all of it or, where a prerequisite does not hold,
 /// nothing of it.
-pub fn update(id: u16, apex: &Fqdn, change: &HostChange) -> Result<Message, EncodeError> {
-    let rrsets = HostRrsets::new(change)?;
+pub fn update(id: u16, apex: &Fqdn, changes: &[HostChange]) -> Result<Message, EncodeError> {
     let mut message = probe(id, apex)?;
-    for prerequisite in rrsets.prerequisites() {
-        message.add_pre_requisite(prerequisite);
-    }
-    for update in rrsets.updates() {
-        message.add_update(update);
+    for change in changes {
+        for name in &change.names {
+            let rrsets = NameRrsets::new(name, change.ttl)?;
+            for prerequisite in rrsets.prerequisites()? {
+                message.add_pre_requisite(prerequisite);
+            }
+            for update in rrsets.updates()? {
+                message.add_update(update);
+            }
+        }
     }
     Ok(message)
 }
@@ -52,11 +56,11 @@ pub fn probe(id: u16, apex: &Fqdn) -> Result<Message, EncodeError> {
     Ok(message)
 }
 
-/// The queries that read one host back, for [`super::reply::found`]. Their ids count up from
+/// The queries that read one name back, for [`super::reply::found`]. Their ids count up from
 /// `first_id`.
-pub fn queries(first_id: u16, host: &Fqdn) -> Result<[Message; 4], EncodeError> {
-    let name = wire_name(host.as_str())?;
-    let marker = wire_name(&marker_name(host))?;
+pub fn queries(first_id: u16, name: &RecordName) -> Result<[Message; 4], EncodeError> {
+    let marker = wire_name(&marker_name(name))?;
+    let name = wire_name(name.as_str())?;
     let mut id = first_id;
     Ok([
         (&name, RecordType::A),
@@ -93,91 +97,155 @@ fn wire_name(name: &str) -> Result<Name, EncodeError> {
     Ok(wire)
 }
 
-/// A change and the two names it is about.
-struct HostRrsets<'a> {
-    change: &'a HostChange,
+/// A change of one name, and the two wire names it is about.
+struct NameRrsets<'a> {
+    change: &'a NameChange,
+    ttl: u32,
     name: Name,
     marker: Name,
 }
 
-impl<'a> HostRrsets<'a> {
-    fn new(change: &'a HostChange) -> Result<Self, EncodeError> {
+impl<'a> NameRrsets<'a> {
+    fn new(change: &'a NameChange, ttl: u32) -> Result<Self, EncodeError> {
         Ok(Self {
             change,
+            ttl,
             name: wire_name(change.name.as_str())?,
             marker: wire_name(&marker_name(&change.name))?,
         })
     }
 
-    fn prerequisites(&self) -> Vec<Record> {
-        let Self {
-            change,
-            name,
-            marker,
-        } = self;
+    fn prerequisites(&self) -> Result<Vec<Record>, EncodeError> {
+        let Self { change, marker, .. } = self;
         let mut prerequisites = match &change.basis {
-            // Consent replaces proof.
-            Basis::Adopt => return Vec::new(),
-            Basis::Absent => vec![
-                rrset_is_absent(marker, RecordType::TXT),
-                rrset_is_absent(name, RecordType::A),
-                rrset_is_absent(name, RecordType::AAAA),
-            ],
+            Basis::Unchecked => return Ok(Vec::new()),
+            Basis::Adopt { marker_texts } => return Ok(self.marker_is(marker_texts)),
             Basis::Marker(previous) => vec![rrset_is(marker_record(marker, 0, previous))],
-            Basis::Rrsets { ipv4, ipv6 } => vec![
-                rrset_is_absent(marker, RecordType::TXT),
-                match ipv4 {
-                    Some(address) => rrset_is(ipv4_record(name, 0, *address)),
-                    None => rrset_is_absent(name, RecordType::A),
-                },
-                match ipv6 {
-                    Some(address) => rrset_is(ipv6_record(name, 0, *address)),
-                    None => rrset_is_absent(name, RecordType::AAAA),
-                },
-            ],
+            Basis::Absent | Basis::Rrsets { .. } => {
+                vec![rrset_is_absent(marker, RecordType::TXT)]
+            }
         };
-        // RFC 2136 section 3.4.2.2: an address or a marker beside a CNAME is silently ignored.
-        // Where the marker is known to be there, no CNAME can be beside it.
-        let adds_addresses = matches!(change.ipv4, RrsetChange::Set(_))
-            || matches!(change.ipv6, RrsetChange::Set(_));
-        if adds_addresses || change.basis == Basis::Absent {
-            prerequisites.push(rrset_is_absent(name, RecordType::CNAME));
-        }
+        self.require_rrsets(&mut prerequisites)?;
         if change.marker.is_some() && !matches!(change.basis, Basis::Marker(_)) {
             prerequisites.push(rrset_is_absent(marker, RecordType::CNAME));
         }
-        prerequisites
+        Ok(prerequisites)
     }
 
-    fn updates(&self) -> Vec<Record> {
+    /// A message that adds an address or a CNAME beside data that excludes it is answered NOERROR
+    /// and ignored in silence (RFC 2136 section 3.4.2.2): so that is required to be absent. Where
+    /// the marker is known to be there, what stands beside it is ours.
+    fn require_rrsets(&self, prerequisites: &mut Vec<Record>) -> Result<(), EncodeError> {
+        let Self { change, name, .. } = self;
+        let is_marked = matches!(change.basis, Basis::Marker(_));
+        let (ipv4, ipv6, cname) = match &change.basis {
+            Basis::Rrsets { ipv4, ipv6, cname } => (*ipv4, *ipv6, cname.as_ref()),
+            _ => (None, None, None),
+        };
+        match (&change.records, cname) {
+            (Records::Cname { .. } | Records::NoCname, Some(target)) => {
+                prerequisites.push(rrset_is(cname_record(name, 0, target)?));
+            }
+            (Records::Cname { stands: true, .. }, None) => {
+                prerequisites.push(rrset_exists(name, RecordType::CNAME));
+            }
+            (Records::Cname { stands: false, .. }, None) => {
+                prerequisites.push(name_is_not_in_use(name));
+            }
+            (Records::NoCname, None) => {}
+            (Records::Addresses { .. }, _) => {
+                if !is_marked {
+                    prerequisites.push(match ipv4 {
+                        Some(address) => rrset_is(ipv4_record(name, 0, address)),
+                        None => rrset_is_absent(name, RecordType::A),
+                    });
+                    prerequisites.push(match ipv6 {
+                        Some(address) => rrset_is(ipv6_record(name, 0, address)),
+                        None => rrset_is_absent(name, RecordType::AAAA),
+                    });
+                }
+                if adds_addresses(&change.records) || change.basis == Basis::Absent {
+                    prerequisites.push(rrset_is_absent(name, RecordType::CNAME));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The TXT RRset at the marker's name has exactly these texts.
+    fn marker_is(&self, texts: &[String]) -> Vec<Record> {
+        if texts.is_empty() {
+            return vec![rrset_is_absent(&self.marker, RecordType::TXT)];
+        }
+        let texts = texts.iter();
+        texts
+            .map(|text| rrset_is(text_record(&self.marker, 0, text)))
+            .collect()
+    }
+
+    fn updates(&self) -> Result<Vec<Record>, EncodeError> {
         let Self {
             change,
+            ttl,
             name,
             marker,
         } = self;
+        let is_adoption = matches!(change.basis, Basis::Adopt { .. });
         let mut updates = Vec::new();
-        if change.basis == Basis::Adopt {
+        if is_adoption {
             updates.push(delete_rrset(name, RecordType::CNAME));
             updates.push(delete_rrset(marker, RecordType::CNAME));
         }
-        if change.ipv4 != RrsetChange::Keep {
-            updates.push(delete_rrset(name, RecordType::A));
+        match &change.records {
+            Records::Addresses { ipv4, ipv6 } => {
+                if *ipv4 != RrsetChange::Keep {
+                    updates.push(delete_rrset(name, RecordType::A));
+                }
+                if let RrsetChange::Set(address) = ipv4 {
+                    updates.push(ipv4_record(name, *ttl, *address));
+                }
+                if *ipv6 != RrsetChange::Keep {
+                    updates.push(delete_rrset(name, RecordType::AAAA));
+                }
+                if let RrsetChange::Set(address) = ipv6 {
+                    updates.push(ipv6_record(name, *ttl, *address));
+                }
+            }
+            Records::Cname { target, .. } => {
+                if is_adoption {
+                    updates.push(delete_rrset(name, RecordType::A));
+                    updates.push(delete_rrset(name, RecordType::AAAA));
+                } else {
+                    updates.push(delete_rrset(name, RecordType::CNAME));
+                }
+                updates.push(cname_record(name, *ttl, target)?);
+            }
+            Records::NoCname => updates.push(delete_rrset(name, RecordType::CNAME)),
         }
-        if let RrsetChange::Set(address) = change.ipv4 {
-            updates.push(ipv4_record(name, change.ttl, address));
+        // On the other bases there is none, or nobody knows whose it is.
+        let may_be_marked = matches!(change.basis, Basis::Marker(_) | Basis::Adopt { .. });
+        if may_be_marked || change.marker.is_some() {
+            updates.push(delete_rrset(marker, RecordType::TXT));
         }
-        if change.ipv6 != RrsetChange::Keep {
-            updates.push(delete_rrset(name, RecordType::AAAA));
-        }
-        if let RrsetChange::Set(address) = change.ipv6 {
-            updates.push(ipv6_record(name, change.ttl, address));
-        }
-        updates.push(delete_rrset(marker, RecordType::TXT));
         if let Some(new) = &change.marker {
-            updates.push(marker_record(marker, change.ttl, new));
+            updates.push(marker_record(marker, *ttl, new));
         }
-        updates
+        Ok(updates)
     }
+}
+
+fn adds_addresses(records: &Records) -> bool {
+    match records {
+        Records::Addresses { ipv4, ipv6 } => {
+            matches!(ipv4, RrsetChange::Set(_)) || matches!(ipv6, RrsetChange::Set(_))
+        }
+        Records::Cname { .. } | Records::NoCname => false,
+    }
+}
+
+fn cname_record(name: &Name, ttl: u32, target: &Fqdn) -> Result<Record, EncodeError> {
+    let target = RData::CNAME(CNAME(wire_name(target.as_str())?));
+    Ok(Record::from_rdata(name.clone(), ttl, target))
 }
 
 fn ipv4_record(name: &Name, ttl: u32, address: Ipv4Addr) -> Record {
@@ -189,7 +257,11 @@ fn ipv6_record(name: &Name, ttl: u32, address: Ipv6Addr) -> Record {
 }
 
 fn marker_record(name: &Name, ttl: u32, marker: &Marker) -> Record {
-    let text = TXT::new(vec![marker.to_string()]);
+    text_record(name, ttl, &marker.to_string())
+}
+
+fn text_record(name: &Name, ttl: u32, text: &str) -> Record {
+    let text = TXT::new(vec![text.to_owned()]);
     Record::from_rdata(name.clone(), ttl, RData::TXT(text))
 }
 
@@ -198,6 +270,16 @@ fn marker_record(name: &Name, ttl: u32, marker: &Marker) -> Record {
 fn rrset_is(record: Record) -> Record {
     debug_assert_eq!(record.ttl, 0);
     record
+}
+
+/// RFC 2136 section 2.4.1, RRset exists (value independent): class ANY, no data.
+fn rrset_exists(name: &Name, rr_type: RecordType) -> Record {
+    without_data(name, rr_type, DNSClass::ANY)
+}
+
+/// RFC 2136 section 2.4.5, name is not in use: class NONE, type ANY, no data.
+fn name_is_not_in_use(name: &Name) -> Record {
+    without_data(name, RecordType::ANY, DNSClass::NONE)
 }
 
 /// RFC 2136 section 2.4.3, RRset does not exist: class NONE, no data.
@@ -263,17 +345,29 @@ mod tests {
                 Remove => Remove,
             }
         }
-        let name = Fqdn::parse(HOST).unwrap();
-        let (ipv4, ipv6) = (parse(ipv4), parse(ipv6));
-        let change = HostChange {
-            name,
-            ttl: 60,
-            ipv4,
-            ipv6,
-            marker,
-            basis,
+        let records = Records::Addresses {
+            ipv4: parse(ipv4),
+            ipv6: parse(ipv6),
         };
-        let message = update(7, &Fqdn::parse(APEX).unwrap(), &change).unwrap();
+        check_records((records, marker, basis), prerequisites, updates);
+    }
+
+    fn check_records(
+        (records, marker, basis): (Records, Option<Marker>, Basis),
+        prerequisites: &[&str],
+        updates: &[&str],
+    ) {
+        let change = HostChange {
+            ttl: 60,
+            names: vec![NameChange {
+                name: RecordName::parse(HOST).unwrap(),
+                records,
+                marker,
+                basis,
+            }],
+        };
+        let apex = Fqdn::parse(APEX).unwrap();
+        let message = update(7, &apex, std::slice::from_ref(&change)).unwrap();
         assert_eq!(message.id, 7);
         assert_eq!(message.op_code, OpCode::Update);
         assert!(!message.recursion_desired);
@@ -380,7 +474,11 @@ mod tests {
                 Set("198.51.100.8"),
                 Keep,
                 Some(marker(2)),
-                Basis::Rrsets { ipv4, ipv6: None },
+                Basis::Rrsets {
+                    ipv4,
+                    ipv6: None,
+                    cname: None,
+                },
             ),
             &[
                 "_dynhost.@ 0 NONE TXT",
@@ -398,21 +496,101 @@ mod tests {
         );
         let ipv6 = Some("2001:db8::7".parse().unwrap());
         check(
-            (Remove, Remove, None, Basis::Rrsets { ipv4, ipv6 }),
+            (
+                Remove,
+                Remove,
+                None,
+                Basis::Rrsets {
+                    ipv4,
+                    ipv6,
+                    cname: None,
+                },
+            ),
             &[
                 "_dynhost.@ 0 NONE TXT",
                 "@ 0 IN A 198.51.100.7",
                 "@ 0 IN AAAA 2001:db8::7",
             ],
-            &["@ 0 ANY A", "@ 0 ANY AAAA", "_dynhost.@ 0 ANY TXT"],
+            &["@ 0 ANY A", "@ 0 ANY AAAA"],
         );
     }
 
     #[test]
-    fn adoption_replaces_whatever_is_there() {
+    fn a_cname_stands_alone() {
+        let cname = |stands| Records::Cname {
+            target: Fqdn::parse("router.dyn.example.org").unwrap(),
+            stands,
+        };
+        let writes = [
+            "@ 0 ANY CNAME",
+            "@ 60 IN CNAME router.dyn.example.org.",
+            "_dynhost.@ 0 ANY TXT",
+            "_dynhost.@ 60 IN TXT 2",
+        ];
+        check_records(
+            (cname(false), Some(marker(2)), Basis::Absent),
+            &[
+                "_dynhost.@ 0 NONE TXT",
+                "@ 0 NONE ANY",
+                "_dynhost.@ 0 NONE CNAME",
+            ],
+            &writes,
+        );
+        let ours = Basis::Marker(marker(1));
+        check_records(
+            (cname(true), Some(marker(2)), ours.clone()),
+            &["_dynhost.@ 0 IN TXT 1", "@ 0 ANY CNAME"],
+            &writes,
+        );
+        check_records(
+            (cname(false), Some(marker(2)), ours.clone()),
+            &["_dynhost.@ 0 IN TXT 1", "@ 0 NONE ANY"],
+            &writes,
+        );
+        check_records(
+            (Records::NoCname, None, ours),
+            &["_dynhost.@ 0 IN TXT 1"],
+            &["@ 0 ANY CNAME", "_dynhost.@ 0 ANY TXT"],
+        );
+        let as_published = Basis::Rrsets {
+            ipv4: None,
+            ipv6: None,
+            cname: Some(Fqdn::parse("router.dyn.example.org").unwrap()),
+        };
+        check_records(
+            (Records::NoCname, None, as_published),
+            &[
+                "_dynhost.@ 0 NONE TXT",
+                "@ 0 IN CNAME router.dyn.example.org.",
+            ],
+            &["@ 0 ANY CNAME"],
+        );
+    }
+
+    #[test]
+    fn a_server_that_takes_no_prerequisites_gets_none() {
         check(
-            (Set("198.51.100.7"), Remove, Some(marker(1)), Basis::Adopt),
+            (Set("198.51.100.7"), Remove, None, Basis::Unchecked),
             &[],
+            &["@ 0 ANY A", "@ 60 IN A 198.51.100.7", "@ 0 ANY AAAA"],
+        );
+    }
+
+    #[test]
+    fn adoption_replaces_what_was_seen_there() {
+        for (marker_texts, prerequisites) in [
+            (vec![], vec!["_dynhost.@ 0 NONE TXT"]),
+            (vec![marker(3).to_string()], vec!["_dynhost.@ 0 IN TXT 3"]),
+        ] {
+            let basis = Basis::Adopt { marker_texts };
+            check_adoption(basis, &prerequisites);
+        }
+    }
+
+    fn check_adoption(basis: Basis, prerequisites: &[&str]) {
+        check(
+            (Set("198.51.100.7"), Remove, Some(marker(1)), basis),
+            prerequisites,
             &[
                 "@ 0 ANY CNAME",
                 "_dynhost.@ 0 ANY CNAME",
@@ -427,7 +605,7 @@ mod tests {
 
     #[test]
     fn the_queries_ask_for_addresses_cname_and_marker() {
-        let queries = queries(u16::MAX, &Fqdn::parse(HOST).unwrap()).unwrap();
+        let queries = queries(u16::MAX, &RecordName::parse(HOST).unwrap()).unwrap();
         let asked = queries.each_ref().map(|m| (m.id, m.queries[0].to_string()));
         assert_eq!(
             asked,
@@ -463,9 +641,9 @@ mod tests {
         let label = "a".repeat(60);
         let longest = format!("{}.{label}.{label}.{label}", "a".repeat(61));
         assert_eq!(longest.len(), 244);
-        assert!(queries(0, &Fqdn::parse(&longest).unwrap()).is_ok());
+        assert!(queries(0, &RecordName::parse(&longest).unwrap()).is_ok());
         let too_long = format!("a{longest}");
-        let refused = queries(0, &Fqdn::parse(&too_long).unwrap());
+        let refused = queries(0, &RecordName::parse(&too_long).unwrap());
         assert!(matches!(refused, Err(EncodeError::Name(_))));
     }
 }

@@ -7,6 +7,7 @@ pub mod server;
 pub mod transport;
 pub mod tsig;
 
+use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -21,7 +22,7 @@ use self::server::Server;
 use self::transport::{ExchangeError, Transport};
 use self::tsig::{InvalidKey, Reply, TsigKey};
 use super::{Applied, ApplyError, Provider};
-use crate::name::Fqdn;
+use crate::name::{Fqdn, RecordName};
 use crate::record::change::{Found, HostChange};
 
 /// Messages of one call that are in flight at a time.
@@ -88,7 +89,7 @@ impl Rfc2136 {
     }
 
     async fn apply_one(&self, change: &HostChange) -> Result<Applied, ApplyError> {
-        let request = message::update(self.take_ids(1), &self.apex, change)?;
+        let request = message::update(self.take_ids(1), &self.apex, slice::from_ref(change))?;
         self.with_key(&[request], Intent::Change, |replies| {
             replies.iter().try_for_each(reply::applied)
         })
@@ -96,7 +97,7 @@ impl Rfc2136 {
         Ok(Applied)
     }
 
-    async fn read_host(&self, name: &Fqdn) -> Result<Found, ApplyError> {
+    async fn read_name(&self, name: &RecordName) -> Result<Found, ApplyError> {
         let requests = message::queries(self.take_ids(4), name)?;
         self.with_key(&requests, Intent::Ask, |replies| {
             reply::found(&requests, replies)
@@ -216,8 +217,8 @@ impl Provider for Rfc2136 {
             .boxed()
     }
 
-    fn read<'a>(&'a self, name: &'a Fqdn) -> BoxFuture<'a, Result<Found, ApplyError>> {
-        self.read_host(name).boxed()
+    fn read<'a>(&'a self, name: &'a RecordName) -> BoxFuture<'a, Result<Found, ApplyError>> {
+        self.read_name(name).boxed()
     }
 
     fn probe(&self) -> BoxFuture<'_, Result<(), ApplyError>> {

@@ -175,7 +175,7 @@ mod tests {
     use hickory_net::proto::rr::rdata::{A, AAAA, CNAME};
 
     use super::*;
-    use crate::name::Fqdn;
+    use crate::name::RecordName;
     use crate::provider::rfc2136::message::queries;
 
     fn reply(op_code: OpCode, rcode: ResponseCode, proof: Proof) -> Reply {
@@ -367,7 +367,7 @@ mod tests {
         }
         /// The answers to the queries for A, AAAA, CNAME and the marker's TXT.
         fn check(answers: [Vec<Record>; 4], expected: Found) {
-            let host = Fqdn::parse(NAME).unwrap();
+            let host = RecordName::parse(NAME).unwrap();
             let replies = answers.map(|answers| {
                 let mut reply = reply(OpCode::Query, ResponseCode::NoError, Proof::Verified);
                 reply.message.answers = answers;
