@@ -50,6 +50,8 @@ pub enum ConditionType {
     KeyReady,
     /// DNS says what it should.
     Published,
+    /// Of a zone, and there only while it is True: too many names would go at once.
+    DeletionPaused,
     /// The summary: what `kubectl wait` and GitOps health look at.
     Ready,
 }
@@ -61,6 +63,7 @@ impl ConditionType {
             Self::Accepted => "Accepted",
             Self::KeyReady => "KeyReady",
             Self::Published => "Published",
+            Self::DeletionPaused => "DeletionPaused",
             Self::Ready => "Ready",
         }
     }
@@ -128,6 +131,8 @@ reasons! {
     ForeignRecord,
     /// The prefix that was reported and the host's interface ID make no address.
     PrefixMismatch,
+    /// Too many names of the zone would lose their records at once; nothing is removed before the zone's administrator approves it.
+    DeletionPaused,
     /// Everything that is known is published.
     Ready,
 }

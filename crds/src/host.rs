@@ -279,6 +279,9 @@ pub struct PrefixFrom {
     pub name: String,
 }
 
+/// The most aliases that may be about to be written.
+pub const MAX_PENDING_ALIASES: usize = 64;
+
 /// A further name of a host.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
@@ -332,6 +335,11 @@ pub struct DynamicHostStatus {
     /// What the controller last wrote to DNS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub published: Option<Published>,
+
+    /// Aliases that are about to be written for the first time: they may be in DNS already.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub pending_aliases: Vec<Alias>,
 
     /// Accepted, KeyReady, Published and Ready.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -36,7 +36,8 @@ pub struct Stack {
 /// What a test may want otherwise.
 #[derive(Clone, Debug, Default)]
 pub struct StackOptions {
-    /// Further arguments of `dynhost run`.
+    /// Further arguments of `dynhost run`. Without `--drift-interval` no zone is looked through but
+    /// where something asks for it.
     pub operator_arguments: Vec<String>,
     /// Lets the operator reach the API server through a proxy. It works as long as the runtime
     /// that the stack was started in.
@@ -59,8 +60,16 @@ impl Stack {
         };
         let through = api_proxy.as_ref().map(TcpProxy::address);
         let kubeconfig = operator_kubeconfig(&control_plane, through).await?;
+        let mut arguments = options.operator_arguments;
+        // What a test changes past the operator is not mended in the middle of it.
+        if !arguments
+            .iter()
+            .any(|argument| argument == "--drift-interval")
+        {
+            arguments.extend(["--drift-interval", "1000h"].map(str::to_owned));
+        }
         let (operator, ()) = tokio::try_join!(
-            Operator::start(&kubeconfig, &options.operator_arguments),
+            Operator::start(&kubeconfig, &arguments),
             control_plane.start_controller_manager()
         )?;
         Ok(Self {

@@ -43,6 +43,11 @@ impl Refusal {
         })
     }
 
+    /// Whether the zone has taken the name from the host, so that its records go.
+    pub fn loses_name(&self) -> bool {
+        matches!(self, Self::NotAllowedByZone | Self::NameConflict(_))
+    }
+
     /// What to tell the person who reads the condition, beyond the reason's own sentence.
     ///
     /// A tenant learns that a name is taken, not by whom in another namespace.

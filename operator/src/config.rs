@@ -66,6 +66,11 @@ pub struct RunOptions {
     #[arg(long, env = "DYNHOST_NO_CONTROLLER")]
     pub no_controller: bool,
 
+    /// How often each zone is looked through for records that somebody else has changed.
+    #[arg(long, env = "DYNHOST_DRIFT_INTERVAL", value_name = "DURATION",
+        default_value = "10m", value_parser = duration)]
+    pub drift_interval: Duration,
+
     #[command(flatten)]
     pub endpoint: EndpointOptions,
 
@@ -244,6 +249,7 @@ mod tests {
         let endpoint = &options.endpoint;
         assert!(!endpoint.proxy_protocol && !endpoint.legacy_status_200);
         assert!(!options.no_controller);
+        assert_eq!(options.drift_interval, Duration::from_secs(600));
     }
 
     #[test]
@@ -275,6 +281,8 @@ mod tests {
         };
         check(&["--header-timeout", "1m30s"], true);
         check(&["--header-timeout", "0s"], false);
+        check(&["--drift-interval", "1s"], true);
+        check(&["--drift-interval", "0s"], false);
         check(&["--header-timeout", "10"], false);
         check(&["--idle-timeout", "-10s"], false);
         check(&["--max-connections", "0"], false);

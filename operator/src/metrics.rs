@@ -60,6 +60,30 @@ const CLOSED_CONNECTIONS: Description = Description {
     labels: "reason",
     help: "Client connections refused or ended because of a limit",
 };
+const DRIFT_PASSES: Description = Description {
+    name: "drift_passes",
+    kind: Kind::Counter,
+    labels: "way, outcome",
+    help: "Looks through a zone for records that somebody else has changed, by the way it was read and the outcome",
+};
+const DRIFT_REPAIRS: Description = Description {
+    name: "drift_repairs",
+    kind: Kind::Counter,
+    labels: "",
+    help: "Hosts that were not as published in DNS and were written anew",
+};
+const DRIFT_CHECKED: Description = Description {
+    name: "drift_checked_timestamp_seconds",
+    kind: Kind::Gauge,
+    labels: "",
+    help: "When the zone that has waited longest was last looked through or first seen, in seconds since the epoch",
+};
+const ORPHANED_MARKERS: Description = Description {
+    name: "orphaned_markers",
+    kind: Kind::Gauge,
+    labels: "",
+    help: "Markers of ours whose host does not exist or does not claim the name, in zones that may be transferred",
+};
 const HOSTS: Description = Description {
     name: "hosts",
     kind: Kind::Gauge,
@@ -67,14 +91,26 @@ const HOSTS: Description = Description {
     help: "DynamicHosts known",
 };
 
-const ALL: [&Description; 7] = [
+const PAUSED_DELETIONS: Description = Description {
+    name: "paused_deletions",
+    kind: Kind::Gauge,
+    labels: "",
+    help: "Names whose removal waits for the approval of their zone's administrator",
+};
+
+const ALL: [&Description; 12] = [
     &REQUESTS,
     &DNS_CHANGES,
     &API_WRITES,
     &DROPPED_EVENTS,
     &LIMITED_REQUESTS,
     &CLOSED_CONNECTIONS,
+    &DRIFT_PASSES,
+    &DRIFT_REPAIRS,
+    &DRIFT_CHECKED,
+    &ORPHANED_MARKERS,
     &HOSTS,
+    &PAUSED_DELETIONS,
 ];
 
 /// The reference page of all metrics, as Markdown: `docs/reference/metrics.md`.
@@ -108,7 +144,12 @@ pub struct Metrics {
     dropped_events: Counter,
     limited_requests: Family<LimitLabels, Counter>,
     closed_connections: Family<ReasonLabels, Counter>,
+    drift_passes: Family<PassLabels, Counter>,
+    drift_repairs: Counter,
+    drift_checked: Gauge,
+    orphaned_markers: Gauge,
     hosts: Gauge,
+    paused_deletions: Gauge,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -137,6 +178,12 @@ struct ReasonLabels {
     reason: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PassLabels {
+    way: &'static str,
+    outcome: &'static str,
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("dynhost");
@@ -147,7 +194,12 @@ impl Default for Metrics {
             dropped_events: registered(&mut registry, &DROPPED_EVENTS),
             limited_requests: registered(&mut registry, &LIMITED_REQUESTS),
             closed_connections: registered(&mut registry, &CLOSED_CONNECTIONS),
+            drift_passes: registered(&mut registry, &DRIFT_PASSES),
+            drift_repairs: registered(&mut registry, &DRIFT_REPAIRS),
+            drift_checked: registered(&mut registry, &DRIFT_CHECKED),
+            orphaned_markers: registered(&mut registry, &ORPHANED_MARKERS),
             hosts: registered(&mut registry, &HOSTS),
+            paused_deletions: registered(&mut registry, &PAUSED_DELETIONS),
             registry,
         }
     }
@@ -201,6 +253,36 @@ impl Metrics {
             .inc();
     }
 
+    /// So many names are not removed before somebody approves it.
+    pub fn show_paused_deletions(&self, names: usize) {
+        self.paused_deletions
+            .set(i64::try_from(names).unwrap_or(i64::MAX));
+    }
+
+    /// A zone was looked through for drift.
+    pub fn count_drift_pass(&self, way: &'static str, outcome: &'static str) {
+        self.drift_passes
+            .get_or_create(&PassLabels { way, outcome })
+            .inc();
+    }
+
+    /// A host that was not as published is so again.
+    pub fn count_drift_repair(&self) {
+        self.drift_repairs.inc();
+    }
+
+    /// The zone that has waited longest was last looked through at this time, in seconds since the
+    /// epoch.
+    pub fn set_drift_checked(&self, seconds: i64) {
+        self.drift_checked.set(seconds);
+    }
+
+    /// So many markers of all zones have no host.
+    pub fn set_orphaned_markers(&self, count: usize) {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        self.orphaned_markers.set(count);
+    }
+
     /// The page of `/metrics`.
     pub fn render(&self, hosts: usize) -> Result<String, std::fmt::Error> {
         self.hosts.set(i64::try_from(hosts).unwrap_or(i64::MAX));
@@ -223,6 +305,11 @@ mod tests {
         metrics.count_dropped_event();
         metrics.count_limited_request("source");
         metrics.count_closed_connection("displaced");
+        metrics.show_paused_deletions(12);
+        metrics.count_drift_pass("transfer", "drifted");
+        metrics.count_drift_repair();
+        metrics.set_drift_checked(1_800_000_000);
+        metrics.set_orphaned_markers(3);
         let page = metrics.render(7).unwrap();
         for line in [
             "dynhost_requests_total{protocol=\"dyndns2\",result=\"good\"} 1",
@@ -231,7 +318,12 @@ mod tests {
             "dynhost_dropped_events_total 1",
             "dynhost_limited_requests_total{limit=\"source\"} 1",
             "dynhost_closed_connections_total{reason=\"displaced\"} 1",
+            "dynhost_drift_passes_total{way=\"transfer\",outcome=\"drifted\"} 1",
+            "dynhost_drift_repairs_total 1",
+            "dynhost_drift_checked_timestamp_seconds 1800000000",
+            "dynhost_orphaned_markers 3",
             "dynhost_hosts 7",
+            "dynhost_paused_deletions 12",
         ] {
             assert!(page.lines().any(|l| l == line), "{line} is not in\n{page}");
         }

@@ -1,5 +1,6 @@
 //! Fully qualified domain names as the program uses them.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -102,6 +103,13 @@ impl RecordName {
         self.0
             .strip_suffix(name.as_str())
             .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    }
+}
+
+/// Equal texts are equal names, as both are parsed into one spelling.
+impl Borrow<str> for RecordName {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 

@@ -109,7 +109,11 @@ async fn operate(options: RunOptions) -> anyhow::Result<()> {
             metrics.clone(),
             events,
             outcomes_sender,
+            options.drift_interval,
         );
+        let controller = Arc::new(controller);
+        let (watcher, end) = (controller.clone(), when_stopped());
+        tasks.spawn(async move { watcher.watch_drift(end).await });
         let (fresh, end) = (freshness.clone(), when_stopped());
         tasks.spawn(async move { controller.run(&fresh, affected, end).await });
     }

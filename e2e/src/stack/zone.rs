@@ -33,6 +33,8 @@ pub struct ZoneOptions {
     pub ownership_mode: OwnershipMode,
     /// Other servers than BIND itself, such as a proxy in front of it.
     pub servers: Option<Vec<String>>,
+    /// BIND lets the operator transfer the zone.
+    pub allow_transfer: bool,
 }
 
 impl Default for ZoneOptions {
@@ -44,6 +46,7 @@ impl Default for ZoneOptions {
             ownership_id: None,
             ownership_mode: OwnershipMode::Marker,
             servers: None,
+            allow_transfer: false,
         }
     }
 }
@@ -123,7 +126,7 @@ impl Stack {
             apex: zone.apex.clone(),
             keys: vec![zone.key.clone()],
             records: options.records.clone(),
-            allow_transfer: false,
+            allow_transfer: options.allow_transfer,
         };
         self.bind.add_zone(served).await?;
         let client = self.client().await?;

@@ -4,21 +4,30 @@
 #![allow(clippy::unwrap_used, reason = "clippy does not count helpers as tests")]
 
 mod adoption;
+mod aliases;
 mod claims;
 mod concurrent_writers;
 mod conditions;
 mod crashes;
 mod credentials;
 mod deletion;
+mod drift;
 mod events;
 mod foreign_records;
 mod live_host;
+mod lost_consent;
 mod lost_replies;
 mod malformed_objects;
+mod many_hosts;
+mod mass_deletion;
 mod outages;
 mod owner_ids;
+mod ownership;
+mod prefixes;
 mod publishing;
 mod recreated_hosts;
 mod restarted_stack;
+mod team;
+mod vanished_crd;
 mod write_counts;
 mod zone_records;

@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
+use hickory_net::proto::op::{Message, Query};
+use hickory_net::proto::rr::{Name, Record, RecordType};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -23,6 +25,7 @@ pub(crate) struct ScriptedServer {
     pub(crate) address: SocketAddr,
     opened: Arc<AtomicUsize>,
     closed: Arc<AtomicUsize>,
+    requests: Arc<AtomicUsize>,
     serving: JoinHandle<()>,
 }
 
@@ -33,13 +36,14 @@ impl ScriptedServer {
         let address = listener.local_addr()?;
         let opened = Arc::new(AtomicUsize::new(0));
         let closed = Arc::new(AtomicUsize::new(0));
+        let requests = Arc::new(AtomicUsize::new(0));
         let counters = (Arc::clone(&opened), Arc::clone(&closed));
+        let counter = Arc::clone(&requests);
         let serving = tokio::spawn(async move {
-            let mut requests = 0;
             while let Ok((client, _)) = listener.accept().await {
                 counters.0.fetch_add(1, Ordering::SeqCst);
                 // That the client has gone is no error here.
-                let _ = serve(client, real, script, &mut requests).await;
+                let _ = serve(client, real, script, &counter).await;
                 counters.1.fetch_add(1, Ordering::SeqCst);
             }
         });
@@ -47,6 +51,7 @@ impl ScriptedServer {
             address,
             opened,
             closed,
+            requests,
             serving,
         })
     }
@@ -56,7 +61,12 @@ impl ScriptedServer {
         self.opened.load(Ordering::SeqCst)
     }
 
-    /// How many of them it has closed.
+    /// How many requests it has relayed.
+    pub(crate) fn requests(&self) -> usize {
+        self.requests.load(Ordering::SeqCst)
+    }
+
+    /// How many connections it has closed.
     pub(crate) fn closed(&self) -> usize {
         self.closed.load(Ordering::SeqCst)
     }
@@ -78,7 +88,7 @@ async fn serve(
     mut client: TcpStream,
     real: SocketAddr,
     script: Script,
-    requests: &mut usize,
+    requests: &AtomicUsize,
 ) -> std::io::Result<()> {
     client.set_nodelay(true)?;
     let mut server = TcpStream::connect(real).await?;
@@ -86,9 +96,7 @@ async fn serve(
         let request = read_message(&mut client).await?;
         server.write_all(&frame(&request)).await?;
         let reply = read_message(&mut server).await?;
-        let act = script(*requests, reply);
-        *requests += 1;
-        match act {
+        match script(requests.fetch_add(1, Ordering::SeqCst), reply) {
             Act::Send(octets) => client.write_all(&octets).await?,
             Act::SendAndClose(octets) => return client.write_all(&octets).await,
         }
@@ -99,4 +107,65 @@ async fn read_message(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {
     let mut message = vec![0; stream.read_u16().await?.into()];
     stream.read_exact(&mut message).await?;
     Ok(message)
+}
+
+/// From the messages of a real transfer to those that the client gets before the connection is
+/// closed.
+pub(crate) type Spoil = fn(Vec<Vec<u8>>) -> Vec<Vec<u8>>;
+
+/// Relays zone transfers, spoiled. Drop stops it.
+pub(crate) struct Transfers {
+    pub(crate) address: SocketAddr,
+    serving: JoinHandle<()>,
+}
+
+impl Transfers {
+    pub(crate) async fn start(real: SocketAddr, spoil: Spoil) -> Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let serving = tokio::spawn(async move {
+            while let Ok((mut client, _)) = listener.accept().await {
+                // That the client has gone is no error here.
+                let _ = relay_transfer(&mut client, real, spoil).await;
+            }
+        });
+        Ok(Self { address, serving })
+    }
+}
+
+impl Drop for Transfers {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+async fn relay_transfer(client: &mut TcpStream, real: SocketAddr, spoil: Spoil) -> Result<()> {
+    let request = read_message(client).await?;
+    for message in spoil(transfer_messages(real, &request).await?) {
+        client.write_all(&frame(&message)).await?;
+    }
+    Ok(())
+}
+
+/// The messages of an unsigned transfer.
+pub(crate) async fn read_transfer(server: SocketAddr, apex: &str) -> Result<Vec<Vec<u8>>> {
+    let mut request = Message::query();
+    request.add_query(Query::query(Name::from_ascii(apex)?, RecordType::AXFR));
+    transfer_messages(server, &request.to_vec()?).await
+}
+
+async fn transfer_messages(server: SocketAddr, request: &[u8]) -> Result<Vec<Vec<u8>>> {
+    let mut server = TcpStream::connect(server).await?;
+    server.write_all(&frame(request)).await?;
+    let mut messages = Vec::new();
+    let mut soas = 0;
+    while soas < 2 {
+        let message = read_message(&mut server).await?;
+        let answers = Message::from_vec(&message)?.answers;
+        ensure!(!answers.is_empty(), "no transfer");
+        let is_soa = |record: &&Record| record.record_type() == RecordType::SOA;
+        soas += answers.iter().filter(is_soa).count();
+        messages.push(message);
+    }
+    Ok(messages)
 }

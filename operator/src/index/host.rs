@@ -16,7 +16,7 @@ use jiff::Timestamp;
 
 use super::object::{Meta, ObjectKey};
 use super::stored::Stored;
-use crate::name::{Fqdn, RecordName};
+use crate::name::{Fqdn, NameError, RecordName};
 use crate::record::alias::Alias;
 use crate::record::change::Known;
 use crate::record::interface_id::InterfaceId;
@@ -38,6 +38,8 @@ pub struct Host {
     /// How much of `status` is stored: a JSON patch can only add below what is there.
     pub status_depth: StatusDepth,
     pub published: Option<PublishedState>,
+    /// Aliases that may be in DNS without `published` saying so.
+    pub pending: Box<[Alias]>,
     pub observed_generation: Option<i64>,
     pub conditions: Vec<CompactCondition>,
 }
@@ -123,6 +125,7 @@ impl Host {
                 observed: Observed::default(),
                 status_depth: StatusDepth::Nothing,
                 published: None,
+                pending: Box::default(),
                 observed_generation: misfit.status("observedGeneration"),
                 conditions: CompactCondition::all(
                     &misfit.status::<Vec<_>>("conditions").unwrap_or_default(),
@@ -149,6 +152,11 @@ impl Host {
                 .published
                 .as_ref()
                 .map(|published| PublishedState::new(published, hostname.as_ref())),
+            pending: status
+                .pending_aliases
+                .iter()
+                .filter_map(|alias| to_alias(alias).ok())
+                .collect(),
             observed_generation: status.observed_generation,
             conditions: CompactCondition::all(&status.conditions),
             observed: status.observed.unwrap_or_default(),
@@ -274,16 +282,20 @@ impl FromPrefix {
 fn aliases(hostname: &Fqdn, specs: &[host::Alias]) -> Result<Box<[Alias]>, Box<str>> {
     let mut names = HashSet::from([RecordName::from(hostname.clone())]);
     let alias = |spec: &host::Alias| {
-        let name = RecordName::parse(&spec.name).map_err(|e| format!("aliases: {e}"))?;
-        match names.insert(name.clone()) {
-            true => Ok(Alias {
-                name,
-                kind: spec.type_,
-            }),
-            false => Err(format!("aliases: {name} is there twice").into()),
+        let alias = to_alias(spec).map_err(|e| format!("aliases: {e}"))?;
+        match names.insert(alias.name.clone()) {
+            true => Ok(alias),
+            false => Err(format!("aliases: {} is there twice", alias.name).into()),
         }
     };
     specs.iter().map(alias).collect()
+}
+
+fn to_alias(alias: &host::Alias) -> Result<Alias, NameError> {
+    Ok(Alias {
+        name: RecordName::parse(&alias.name)?,
+        kind: alias.type_,
+    })
 }
 
 impl HostSpec {
@@ -391,6 +403,7 @@ impl CompactCondition {
             ConditionType::Accepted,
             ConditionType::KeyReady,
             ConditionType::Published,
+            ConditionType::DeletionPaused,
             ConditionType::Ready,
         ]
         .into_iter()

@@ -436,6 +436,7 @@ impl State {
         let news = |former: &Arc<Zone>| {
             former.spec != zone.spec
                 || former.adopt != zone.adopt
+                || former.approved_deletions != zone.approved_deletions
                 || former.finalizer != zone.finalizer
         };
         if former.is_none_or(news) {

@@ -6,7 +6,8 @@ use dynhost_crds::zone::{
     AllowedNamespaces, DynamicZone, LabelOperator, NamespaceSelector, NamespacesFrom,
     OwnershipMode, Rfc2136,
 };
-use dynhost_crds::{ADOPT_ANNOTATION, ZONE_FINALIZER};
+use dynhost_crds::{ADOPT_ANNOTATION, APPROVE_DELETIONS_ANNOTATION, ZONE_FINALIZER};
+use jiff::Timestamp;
 
 use super::host::CompactCondition;
 use super::object::Meta;
@@ -28,6 +29,8 @@ pub struct Zone {
     pub spec: Result<ZoneSpec, Box<str>>,
     /// The name that the administrator lets dynhost take over.
     pub adopt: Option<RecordName>,
+    /// When the administrator has approved that many names go.
+    pub approved_deletions: Option<Timestamp>,
     pub hosts: Option<u32>,
     pub observed_generation: Option<i64>,
     pub conditions: Vec<CompactCondition>,
@@ -54,6 +57,7 @@ impl Zone {
                 meta: Meta::new(&misfit.metadata)?,
                 spec: Err(misfit.error.as_str().into()),
                 adopt: None,
+                approved_deletions: None,
                 hosts: misfit.status("hosts"),
                 observed_generation: misfit.status("observedGeneration"),
                 conditions: CompactCondition::all(
@@ -66,17 +70,16 @@ impl Zone {
     /// From an object that fits the types.
     pub fn from_object(zone: &DynamicZone) -> Option<Self> {
         let meta = Meta::new(&zone.metadata)?;
-        let adopt = zone
-            .metadata
-            .annotations
-            .as_ref()
-            .and_then(|a| a.get(ADOPT_ANNOTATION))
-            .and_then(|name| RecordName::parse(name).ok());
+        let annotations = zone.metadata.annotations.as_ref();
+        let annotation = |key| annotations.and_then(|a| a.get(key));
+        let adopt = annotation(ADOPT_ANNOTATION);
+        let approved_deletions = annotation(APPROVE_DELETIONS_ANNOTATION);
         let status = zone.status.clone().unwrap_or_default();
         Some(Self {
             finalizer: has_finalizer(zone.metadata.finalizers.as_deref()),
             spec: ZoneSpec::new(&meta, zone),
-            adopt,
+            adopt: adopt.and_then(|name| RecordName::parse(name).ok()),
+            approved_deletions: approved_deletions.and_then(|time| time.parse().ok()),
             hosts: status.hosts,
             observed_generation: status.observed_generation,
             conditions: CompactCondition::all(&status.conditions),

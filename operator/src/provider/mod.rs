@@ -5,10 +5,11 @@ pub mod rfc2136;
 
 use std::time::Duration;
 
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, FutureExt, ready};
 
 use crate::name::RecordName;
 use crate::record::change::{Found, HostChange};
+use crate::record::contents::Visit;
 
 /// A service that holds a zone.
 pub trait Provider: Send + Sync {
@@ -26,6 +27,23 @@ pub trait Provider: Send + Sync {
     /// Whether the service answers, holds the zone and takes our credentials. It changes nothing
     /// and fails as [`Provider::read`] does.
     fn probe(&self) -> BoxFuture<'_, Result<(), ApplyError>>;
+
+    /// The serial of the zone, which every change makes another one; `None` where the service has
+    /// no such thing. It fails as [`Provider::read`] does.
+    fn serial(&self) -> BoxFuture<'_, Result<Option<u32>, ApplyError>> {
+        ready(Ok(None)).boxed()
+    }
+
+    /// Hands every record of the zone but its SOA to `visit`, and says the serial of what it has
+    /// handed over. Nothing counts before that: what came until then may not be proved.
+    fn transfer<'a>(
+        &'a self,
+        visit: &'a mut Visit<'_>,
+    ) -> BoxFuture<'a, Result<u32, TransferError>> {
+        let _ = visit;
+        let why = "this provider hands over no whole zones".to_owned();
+        ready(Err(TransferError::Refused(why))).boxed()
+    }
 }
 
 /// The change is in DNS.
@@ -58,4 +76,23 @@ pub enum ApplyError {
     /// back before anything else.
     #[error("outcome unknown: {0}")]
     Unknown(String),
+}
+
+/// Why a zone was not read whole; each variant says what to do next. From the records that were
+/// handed over before, nothing may be concluded.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TransferError {
+    /// The service does not hand over whole zones, or not this one to us: ask for single names.
+    #[error("transfer refused: {0}")]
+    Refused(String),
+    /// There are no credentials, or the service refused them, which have been read again already:
+    /// wait for new ones.
+    #[error("credentials rejected: {0}")]
+    Unauthorized(String),
+    /// Nobody answers, or no longer: try again later.
+    #[error("unavailable: {0}")]
+    Unavailable(String),
+    /// What came was no whole zone, or nobody proved it: try again later.
+    #[error("the transfer broke off: {0}")]
+    Broken(String),
 }

@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dynhost_crds::HOST_FINALIZER;
-use dynhost_crds::conditions::{ConditionStatus, Reason};
+use dynhost_crds::conditions::Reason;
 use dynhost_crds::host::DynamicHost;
 
+use super::consent::kept;
 use super::finalizer;
+use super::guard::{Cause, Permit};
 use super::key::{self, Keys};
 use super::problem::Problem;
 use super::progress::{Inputs, LET_GO};
@@ -20,6 +22,7 @@ use crate::index::host::{Host, HostSpec, PublishedState};
 use crate::index::object::ObjectKey;
 use crate::index::stored::Stored;
 use crate::index::zone::Zone;
+use crate::record::alias::Alias;
 
 /// Pause before what the API server did not take is tried again.
 const API_RETRY: Duration = Duration::from_secs(1);
@@ -38,19 +41,22 @@ impl Controller {
     pub(super) async fn sync_host(&self, key: &ObjectKey) -> Next {
         let Some(host) = self.index.host(key) else {
             self.progress.forget(key);
+            self.forget_deletion(key);
+            self.drift.take(key);
             return Next::Idle;
         };
         if host.meta.deleting {
-            return self.delete_host(&host).await;
+            return Box::pin(self.delete_host(&host)).await;
         }
         let (host, outcome, next) = match self.look(&host) {
             Look::Wait => return Next::Idle,
             Look::Refused(refusal, reason) => {
-                let outcome = self.refused(&host, &refusal, reason);
-                (host, outcome, Next::Idle)
+                let (outcome, next) = self.refused(&host, &refusal, reason).await;
+                (host, outcome, next)
             }
             Look::Admitted(spec, zone) => {
-                let (claimed, key) = self.claim(&host, &spec).await;
+                self.withdraw(key, |cause| cause != Cause::Stale);
+                let (claimed, key) = Box::pin(self.claim(&host, &spec)).await;
                 let (key, key_next) = match key {
                     Ok(key) => {
                         let asks_again = is_unseen_by_the_watch(&key);
@@ -63,11 +69,16 @@ impl Controller {
                     }
                     Err(error) => (unknown_key(&host, &error), Next::After(API_RETRY)),
                 };
-                let (published, state, next) = match claimed {
+                let Brought {
+                    verdict,
+                    state,
+                    settled,
+                    next,
+                } = match claimed {
                     Ok(()) => self.bring_to_dns(&host, &spec, &zone).await,
                     Err(error) => self.unclaimed(&host, &error),
                 };
-                let Some(published) = published else {
+                let Some(published) = verdict else {
                     return next;
                 };
                 let outcome = Outcome {
@@ -77,6 +88,7 @@ impl Controller {
                     key,
                     published,
                     state,
+                    settled,
                 };
                 (host, outcome, next.sooner(key_next))
             }
@@ -99,24 +111,6 @@ impl Controller {
         }
     }
 
-    /// DNS is left as it is: another host, or the zone's administrator, may have reasons.
-    fn refused(&self, host: &Host, refusal: &Refusal, reason: Reason) -> Outcome {
-        let accepted = match refusal.message(&host.meta.key) {
-            Some(message) => Verdict::of(reason).saying(message),
-            None => Verdict::of(reason),
-        };
-        let spec = host.spec.as_ref().ok();
-        let key = spec.and_then(|spec| key::judge(&self.index, spec));
-        Outcome {
-            uid: host.meta.uid.clone(),
-            generation: host.meta.generation,
-            accepted,
-            key: key.unwrap_or(Verdict::unknown(reason)),
-            published: Verdict::unknown(reason),
-            state: self.progress.published(host),
-        }
-    }
-
     /// Our finalizer, and the update key: one that cannot be had does not keep DNS waiting.
     async fn claim(
         &self,
@@ -129,29 +123,34 @@ impl Controller {
             metrics: &self.metrics,
             events: &self.events,
         };
-        tokio::join!(
-            within(CALL, self.add_host_finalizer(host)),
-            within(CALL, keys.ensure(host, spec))
-        )
+        // A host that needs no call waits for none.
+        let finalizer = async {
+            if host.finalizer {
+                return Ok(());
+            }
+            let _permit = self.may_call().await;
+            within(CALL, self.add_host_finalizer(host)).await
+        };
+        let key = async {
+            let _permit = match keys.is_settled(host, spec) {
+                true => None,
+                false => self.may_call().await,
+            };
+            within(CALL, keys.ensure(host, spec)).await
+        };
+        tokio::join!(finalizer, key)
     }
 
     /// Without our finalizer nothing is published: a deletion would leave the records behind.
-    fn unclaimed(
-        &self,
-        host: &Host,
-        error: &kube::Error,
-    ) -> (Option<Verdict>, Option<PublishedState>, Next) {
+    fn unclaimed(&self, host: &Host, error: &kube::Error) -> Brought {
         tracing::warn!(host = %host.meta.key, %error, "finalizer not added");
         let verdict = Verdict::unknown(Reason::ProviderUnavailable)
             .saying(format!("our finalizer could not be added: {error}"));
         let state = self.progress.published(host);
-        (Some(verdict), state, Next::After(API_RETRY))
+        Brought::new(Some(verdict), state, Next::After(API_RETRY))
     }
 
     async fn add_host_finalizer(&self, host: &Host) -> Result<(), kube::Error> {
-        if host.finalizer {
-            return Ok(());
-        }
         self.metrics.count_api_write("host_finalizer");
         let object =
             finalizer::add::<Stored<DynamicHost>>(&self.client, &host.meta, HOST_FINALIZER).await?;
@@ -161,61 +160,65 @@ impl Controller {
         Ok(())
     }
 
-    /// The verdict on Published (`None`: no verdict yet), what is in DNS, and when to look again.
-    async fn bring_to_dns(
-        &self,
-        host: &Arc<Host>,
-        spec: &HostSpec,
-        zone: &Zone,
-    ) -> (Option<Verdict>, Option<PublishedState>, Next) {
+    async fn bring_to_dns(&self, host: &Arc<Host>, spec: &HostSpec, zone: &Zone) -> Brought {
+        let drifted = self.drift.take(&host.meta.key);
         let before = self.progress.published(host);
         if spec.suspend {
-            return (Some(Verdict::of(Reason::Suspended)), before, Next::Idle);
+            let verdict = Verdict::of(Reason::Suspended);
+            return Brought::new(Some(verdict), before, Next::Idle);
         }
         let prefix = self.index.view().prefix_of(host).cloned();
         let observed = prefix.is_some() || host.reported_at().is_some();
         if !observed && before.is_none() {
             let verdict = Verdict::of(Reason::AwaitingFirstUpdate);
-            return (Some(verdict), None, Next::Idle);
+            return Brought::new(Some(verdict), None, Next::Idle);
         }
         // Without it the zone, and with it the credentials, could be deleted under the records. Its
         // arrival brings us back.
         if !zone.finalizer && !zone.meta.deleting {
-            return (None, before, Next::After(API_RETRY));
+            return Brought::new(None, before, Next::After(API_RETRY));
         }
         let inputs = Inputs::new(host, prefix.as_ref(), Some(zone));
         if let Some((problem, wait)) = self.progress.waits(host, &inputs) {
             let verdict = Verdict::of(problem.reason()).saying(problem.to_string());
-            return (Some(verdict), before, Next::After(wait));
+            return Brought::new(Some(verdict), before, Next::After(wait));
         }
         let Some(access) = self.zones.access(&self.client, zone) else {
-            return (None, before, Next::After(API_RETRY));
+            return Brought::new(None, before, Next::After(API_RETRY));
         };
         let host = host.clone();
         let subject = Subject { host, prefix };
         let host = subject.host.clone();
-        let Publication { state, problem } = self.publish(subject, zone, &access, before).await;
-        let verdict = |problem: &Problem| Verdict::of(problem.reason()).saying(problem.to_string());
-        match problem {
+        let Publication {
+            state,
+            settled,
+            problem,
+        } = self.publish(subject, zone, &access, before, drifted).await;
+        let failed = |problem: &Problem| Verdict::of(problem.reason()).saying(problem.to_string());
+        let (verdict, next) = match problem {
             None => {
                 self.progress.succeeded(&host.meta, state.clone());
                 let reason = match observed || state.is_some() {
                     true => Reason::Published,
                     false => Reason::AwaitingFirstUpdate,
                 };
-                (Some(Verdict::of(reason)), state, Next::Idle)
+                (Some(Verdict::of(reason)), Next::Idle)
             }
-            Some(Problem::HostGone) => (None, state, Next::Idle),
+            Some(Problem::HostGone) => (None, Next::Idle),
             Some(problem @ Problem::Prefix(_)) => {
                 self.progress.succeeded(&host.meta, state.clone());
-                (Some(verdict(&problem)), state, Next::Idle)
+                (Some(failed(&problem)), Next::Idle)
             }
             Some(problem) => {
                 access.failed(&problem);
                 self.look_at_zone(&spec.zone);
                 let next = self.progress.failed(&host, state.clone(), inputs, &problem);
-                (Some(verdict(&problem)), state, next)
+                (Some(failed(&problem)), next)
             }
+        };
+        Brought {
+            settled,
+            ..Brought::new(verdict, state, next)
         }
     }
 
@@ -223,6 +226,7 @@ impl Controller {
     async fn delete_host(&self, host: &Arc<Host>) -> Next {
         if !host.finalizer {
             self.progress.forget(&host.meta.key);
+            self.forget_deletion(&host.meta.key);
             return Next::Idle;
         }
         let zone = host.spec.as_ref().ok();
@@ -230,6 +234,18 @@ impl Controller {
         let inputs = Inputs::new(host, None, zone.as_deref());
         if let Some((_, wait)) = self.progress.waits(host, &inputs) {
             return Next::After(wait);
+        }
+        if let (Ok(spec), Some(zone)) = (&host.spec, &zone)
+            && self.takes_records_along(host, spec)
+        {
+            let permit = self.may_delete(host, zone).await;
+            if permit == Permit::Paused {
+                let paused = Verdict::of(Reason::DeletionPaused);
+                self.queue_status(host.meta.key.clone(), self.deleting(host, paused));
+            }
+            if permit != Permit::Granted {
+                return permit.next();
+            }
         }
         if let Err(problem) = self.clean_up(host, zone.as_deref()).await {
             // The zone's lane may be paused by this, and only a probe ends that.
@@ -241,7 +257,7 @@ impl Controller {
             let may_leave_records = self.may_have_records(host);
             let waits = may_leave_records && !self.progress.is_blocked_too_long(&host.meta);
             if waits || !problem.lets_go() {
-                self.queue_status(host.meta.key.clone(), self.deleting(host, &problem));
+                self.queue_status(host.meta.key.clone(), self.deleting(host, kept(&problem)));
                 return next;
             }
             if may_leave_records {
@@ -250,6 +266,7 @@ impl Controller {
                 self.events.records_left(host, note);
             }
         }
+        let _permit = self.may_call().await;
         let removed =
             finalizer::remove::<Stored<DynamicHost>>(&self.client, &host.meta, HOST_FINALIZER);
         match within(CALL, removed).await {
@@ -271,23 +288,21 @@ impl Controller {
         is_unreadable || host.reported_at().is_some() || self.progress.published(host).is_some()
     }
 
-    fn deleting(&self, host: &Host, problem: &Problem) -> Outcome {
+    fn deleting(&self, host: &Host, published: Verdict) -> Outcome {
         let spec = host.spec.as_ref().ok();
         let key = spec.and_then(|spec| key::judge(&self.index, spec));
-        let verdict = Verdict::of(problem.reason());
+        let reason = published.reason;
         Outcome {
             uid: host.meta.uid.clone(),
             generation: host.meta.generation,
             accepted: match self.index.view().admission(host) {
                 Ok(_) => Verdict::of(Reason::Accepted),
-                Err(refusal) => Verdict::of(refusal.reason().unwrap_or(problem.reason())),
+                Err(refusal) => Verdict::of(refusal.reason().unwrap_or(reason)),
             },
-            key: key.unwrap_or(Verdict::unknown(problem.reason())),
-            published: Verdict {
-                status: ConditionStatus::False,
-                ..verdict.saying(format!("the records cannot be removed yet: {problem}"))
-            },
+            key: key.unwrap_or(Verdict::unknown(reason)),
+            published,
             state: self.progress.published(host),
+            settled: Box::default(),
         }
     }
 }
@@ -301,6 +316,28 @@ fn unknown_key(host: &Host, error: &kube::Error) -> Verdict {
     tracing::warn!(host = %host.meta.key, %error, "update key not ready");
     Verdict::of(Reason::SecretNotFound)
         .saying(format!("the Secret could not be read or written: {error}"))
+}
+
+/// What an attempt to bring a host to DNS came to.
+struct Brought {
+    /// On Published; `None`: there is none yet.
+    verdict: Option<Verdict>,
+    /// What is in DNS.
+    state: Option<PublishedState>,
+    /// Announced aliases of which `state` tells all.
+    settled: Box<[Alias]>,
+    next: Next,
+}
+
+impl Brought {
+    fn new(verdict: Option<Verdict>, state: Option<PublishedState>, next: Next) -> Self {
+        Self {
+            verdict,
+            state,
+            settled: Box::default(),
+            next,
+        }
+    }
 }
 
 enum Look {

@@ -14,6 +14,7 @@ use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
 use tokio::time::Instant;
 
+use super::drift::Readings;
 use super::finalizer;
 use super::problem::Problem;
 use super::status::{Verdict, set_conditions};
@@ -45,6 +46,7 @@ pub(super) struct ZoneAccess {
     spec: Rfc2136Spec,
     pub lane: ZoneLane,
     pub provider: Arc<dyn Provider>,
+    pub readings: Readings,
     health: Mutex<Health>,
 }
 
@@ -83,6 +85,7 @@ impl Zones {
             spec: spec.rfc2136.clone(),
             lane: ZoneLane::new(provider.clone()),
             provider,
+            readings: Readings::default(),
             health: Mutex::default(),
         });
         zones.insert(zone.meta.key.clone(), access.clone());
@@ -100,8 +103,8 @@ impl ZoneAccess {
     /// already. While no server answers, no further change waits for one: it would hold up the
     /// hosts of other zones.
     pub(super) fn failed(&self, problem: &Problem) {
-        if matches!(problem, Problem::Unavailable { .. }) {
-            self.lane.pause();
+        if let Problem::Unavailable { detail, .. } = problem {
+            self.lane.pause(detail);
         }
         let is_the_hosts_own = matches!(
             problem,
@@ -192,8 +195,11 @@ impl Controller {
     pub(super) async fn sync_zone(&self, key: &ObjectKey) -> Next {
         let Some(zone) = self.index.zone(key) else {
             self.zones.forget(key);
+            self.forget_zones_deletions(key);
+            self.drift.forget_zone(key);
             return Next::Idle;
         };
+        self.drift.watch(key);
         let hosts = self.count_hosts(key);
         if let Err(error) = within(CALL, self.keep_zone_finalizer(&zone, &hosts)).await {
             tracing::warn!(zone = %key, %error, "finalizer not written");
@@ -204,6 +210,8 @@ impl Controller {
                 let (verdict, wait, came_back) = access.check().await;
                 if came_back {
                     self.retry_hosts_of(key);
+                    // It may have come back with other records.
+                    self.drift.ask_for(key);
                 }
                 let ready = match verdict {
                     Ok(()) => Verdict::of(Reason::Ready)
@@ -218,10 +226,13 @@ impl Controller {
                 (invalid.clone(), invalid, Next::Idle)
             }
         };
+        let paused = self.paused_deletions(&zone);
+        let paused = paused.map(|paused| (ConditionType::DeletionPaused, paused));
         let verdicts = [
             (ConditionType::Accepted, accepted),
             (ConditionType::Ready, ready),
         ];
+        let verdicts = verdicts.into_iter().chain(paused);
         let former = &zone.conditions;
         let conditions = set_conditions(verdicts, zone.meta.generation, former, Timestamp::now());
         match within(CALL, self.write_zone_status(&zone, &hosts, &conditions)).await {

@@ -59,6 +59,18 @@ pub struct Step {
     pub needs_look: bool,
 }
 
+impl Step {
+    /// The aliases that this message writes for the first time, as far as `told` of them goes.
+    pub fn new_aliases(&self, told: &[&[Alias]]) -> Vec<Alias> {
+        let is_told = |alias: &Alias| told.iter().any(|told| told.contains(alias));
+        let is_written = |alias: &Alias| self.names.iter().any(|name| name.name == alias.name);
+        let new = self.after.aliases.iter();
+        new.filter(|alias| is_written(alias) && !is_told(alias))
+            .cloned()
+            .collect()
+    }
+}
+
 /// One name of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlannedName {
@@ -92,6 +104,31 @@ impl Attempt {
             foreign: Vec::new(),
             passes: 0,
         }
+    }
+
+    /// DNS was found to hold something else than what is known here: `found` tells what, at each
+    /// name. `unsent`: a marker that no message has brought.
+    pub fn start_from(
+        &mut self,
+        desired: &Desired,
+        found: impl Fn(&RecordName) -> Found,
+        unsent: &Marker,
+        may_adopt: impl Fn(&RecordName) -> bool,
+    ) {
+        self.in_doubt = true;
+        if let Some(step) = self.next(desired) {
+            let found: Vec<_> = step
+                .names
+                .iter()
+                .map(|planned| found(&planned.name))
+                .collect();
+            self.learn(step, &found, false, unsent, may_adopt);
+        }
+    }
+
+    /// Whose records they are.
+    pub fn ours(&self) -> &Ours {
+        &self.ours
     }
 
     /// What DNS holds of ours, and under which marker.
@@ -426,3 +463,6 @@ pub fn after(desired: &Desired, known: &Known) -> Known {
         },
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -50,7 +50,9 @@ impl InterfaceId {
         let mut octets = [0_u8; 6];
         let mut parts = text.split([':', '-']);
         for octet in &mut octets {
-            let part = parts.next().filter(|part| part.len() == 2);
+            let part = parts
+                .next()
+                .filter(|part| part.len() == 2 && !part.starts_with('+'));
             let part = part.ok_or(InterfaceIdError::NotAMacAddress)?;
             *octet = u8::from_str_radix(part, 16).map_err(|_| InterfaceIdError::NotAMacAddress)?;
         }
@@ -90,7 +92,7 @@ mod tests {
         }
         use InterfaceIdError::{NotAMacAddress, NotAnAddress, OutOfRange};
         check(InterfaceId::parse("::1234"), Ok("::1234"));
-        check(InterfaceId::parse("0:0:0:5::1"), Ok("0:0:0:5::1"));
+        check(InterfaceId::parse("0:0:0:5::1"), Ok("::5:0:0:0:1"));
         check(InterfaceId::parse("0:0:1::1"), Err(OutOfRange));
         check(InterfaceId::parse("::"), Err(OutOfRange));
         check(InterfaceId::parse("1234"), Err(NotAnAddress));

@@ -5,7 +5,9 @@
 pub mod alias;
 pub mod attempt;
 pub mod change;
+pub mod contents;
 pub mod desired;
+pub mod drift;
 pub mod interface_id;
 pub mod marker;
 pub mod recovery;

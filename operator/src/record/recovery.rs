@@ -203,3 +203,241 @@ fn describe(found: &Found) -> String {
         false => format!("found there: {}", all.join(", ")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::marker::Nonce;
+
+    const A: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
+    const B: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 8);
+
+    fn marker(owner: &str, nonce: u64) -> Marker {
+        let host = HostDigest::of("family", "home");
+        Marker::new(owner.parse().unwrap(), host, Nonce::from_bits(nonce))
+    }
+
+    fn found(marker: Option<&Marker>, ipv4: &[Ipv4Addr]) -> Found {
+        Found {
+            marker_texts: marker.iter().map(ToString::to_string).collect(),
+            ipv4: ipv4.to_vec(),
+            ..Found::default()
+        }
+    }
+
+    struct Case {
+        mode: OwnershipMode,
+        found: Found,
+        refused: Vec<Basis>,
+        published: Option<Ipv4Addr>,
+        adopt: bool,
+    }
+
+    fn case(found: Found) -> Case {
+        Case {
+            mode: OwnershipMode::Marker,
+            found,
+            refused: vec![],
+            published: None,
+            adopt: false,
+        }
+    }
+
+    /// A message that was to bring the address `A` under the marker with nonce 9.
+    fn check(name: &str, case: Case, expected: &Recovery) {
+        let ours = Ours {
+            owner: "home".parse().unwrap(),
+            host: HostDigest::of("family", "home"),
+            mode: case.mode,
+        };
+        let sent = marker("home", 9);
+        let published = AtName {
+            ipv4: case.published,
+            ..AtName::default()
+        };
+        let attempted = Attempted {
+            sent: Some(&sent).filter(|_| case.mode == OwnershipMode::Marker),
+            records: &Records::Addresses {
+                ipv4: RrsetChange::Set(A),
+                ipv6: RrsetChange::Keep,
+            },
+            refused: &case.refused,
+            published: &published,
+            adopt: case.adopt,
+        };
+        let recovery = recover(&case.found, &ours, &attempted);
+        match (&recovery, expected) {
+            (Recovery::Foreign(_), Recovery::Foreign(_)) => {}
+            _ => assert_eq!(&recovery, expected, "{name}"),
+        }
+    }
+
+    fn ours(nonce: u64) -> Basis {
+        Basis::Marker(marker("home", nonce))
+    }
+
+    fn foreign() -> Recovery {
+        Recovery::Foreign(String::new())
+    }
+
+    fn cname() -> Found {
+        Found {
+            cname: Some("elsewhere.example".to_owned()),
+            ..Found::default()
+        }
+    }
+
+    fn as_published() -> Basis {
+        let published = AtName {
+            ipv4: Some(A),
+            ..AtName::default()
+        };
+        published.basis()
+    }
+
+    #[test]
+    fn what_is_under_our_marker_is_ours() {
+        let applied = case(found(Some(&marker("home", 9)), &[A]));
+        check("our own message arrived", applied, &Recovery::Applied);
+        let former = case(found(Some(&marker("home", 5)), &[A]));
+        check("an earlier life's", former, &Recovery::Retry(ours(5)));
+        let beside = Case {
+            refused: vec![ours(5)],
+            ..case(Found {
+                cname: cname().cname,
+                ..found(Some(&marker("home", 5)), &[])
+            })
+        };
+        check("a CNAME was put beside it", beside, &foreign());
+    }
+
+    #[test]
+    fn what_is_not_marked_is_proved_by_the_server_or_left_alone() {
+        let empty = case(Found::default());
+        check("nothing there", empty, &Recovery::Retry(Basis::Absent));
+        let wildcard = case(found(None, &[B]));
+        check(
+            "perhaps a wildcard's",
+            wildcard,
+            &Recovery::Retry(Basis::Absent),
+        );
+        let mut two = found(Some(&marker("home", 5)), &[A]);
+        two.marker_texts.push(marker("other", 5).to_string());
+        for (name, there) in [
+            ("a foreign address", found(None, &[B])),
+            ("a foreign CNAME", cname()),
+            (
+                "another owner's marker",
+                found(Some(&marker("other", 5)), &[A]),
+            ),
+            ("two markers", two),
+        ] {
+            let refused = |refused, adopt| Case {
+                refused,
+                adopt,
+                ..case(there.clone())
+            };
+            check(name, refused(vec![Basis::Absent], false), &foreign());
+            let as_found = Basis::Adopt {
+                marker_texts: there.marker_texts.clone(),
+            };
+            let unmarked = Basis::Adopt {
+                marker_texts: vec![],
+            };
+            let consented = refused(vec![Basis::Absent], true);
+            check(name, consented, &Recovery::Retry(as_found.clone()));
+            if !there.marker_texts.is_empty() {
+                let wildcard = refused(vec![as_found.clone()], true);
+                check(name, wildcard, &Recovery::Retry(unmarked.clone()));
+            }
+            check(name, refused(vec![as_found, unmarked], true), &foreign());
+        }
+    }
+
+    #[test]
+    fn a_lost_marker_is_restored_where_the_records_are_as_published() {
+        let lost = |refused| Case {
+            refused,
+            published: Some(A),
+            ..case(found(None, &[A]))
+        };
+        let restore = as_published();
+        check(
+            "the marker was deleted",
+            lost(vec![ours(5)]),
+            &Recovery::Retry(restore.clone()),
+        );
+        let wildcard = lost(vec![ours(5), restore.clone()]);
+        check(
+            "only a wildcard says so",
+            wildcard,
+            &Recovery::Retry(Basis::Absent),
+        );
+        check(
+            "neither holds",
+            lost(vec![ours(5), restore, Basis::Absent]),
+            &foreign(),
+        );
+        let wiped = Case {
+            refused: vec![ours(5)],
+            published: Some(A),
+            ..case(Found::default())
+        };
+        check("the zone was wiped", wiped, &Recovery::Retry(Basis::Absent));
+    }
+
+    #[test]
+    fn without_markers_the_records_themselves_are_the_proof() {
+        let values = |found, published, refused| Case {
+            mode: OwnershipMode::Values,
+            published,
+            refused,
+            ..case(found)
+        };
+        let there = values(found(None, &[A]), None, vec![Basis::Absent]);
+        check("what was to be there is", there, &Recovery::Applied);
+        let former = values(found(None, &[B]), Some(B), vec![]);
+        let basis = AtName {
+            ipv4: Some(B),
+            ..AtName::default()
+        };
+        check("as published", former, &Recovery::Retry(basis.basis()));
+        let other = values(found(None, &[B]), None, vec![Basis::Absent]);
+        check("something else", other, &foreign());
+        let marked = values(found(Some(&marker("home", 5)), &[B]), Some(B), vec![]);
+        check("marked by us before", marked, &Recovery::Retry(ours(5)));
+    }
+
+    #[test]
+    fn without_prerequisites_a_query_has_to_do() {
+        let none = |found, published, adopt| Case {
+            mode: OwnershipMode::None,
+            published,
+            adopt,
+            ..case(found)
+        };
+        let unchecked = Recovery::Retry(Basis::Unchecked);
+        check(
+            "nothing there",
+            none(Found::default(), None, false),
+            &unchecked,
+        );
+        check(
+            "as published",
+            none(found(None, &[B]), Some(B), false),
+            &unchecked,
+        );
+        check(
+            "right already",
+            none(found(None, &[A]), None, false),
+            &Recovery::Applied,
+        );
+        check(
+            "something else",
+            none(found(None, &[B]), None, false),
+            &foreign(),
+        );
+        check("consented", none(found(None, &[B]), None, true), &unchecked);
+        check("a CNAME", none(cname(), None, false), &foreign());
+    }
+}

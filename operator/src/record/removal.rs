@@ -89,3 +89,186 @@ fn remove_if<A>(remove: bool) -> RrsetChange<A> {
         false => RrsetChange::Keep,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    use super::*;
+    use crate::record::alias::Alias;
+    use crate::record::marker::{HostDigest, Marker, Nonce};
+
+    const A: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
+    const AAAA: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 7);
+    const HOST: &str = "home.dyn.example.org";
+
+    use RrsetChange::{Keep, Remove, Set};
+
+    fn ours(mode: OwnershipMode) -> Ours {
+        Ours {
+            owner: "home".parse().unwrap(),
+            host: HostDigest::of("family", "home"),
+            mode,
+        }
+    }
+
+    fn want(ipv4: RrsetChange<Ipv4Addr>) -> Desired {
+        Desired {
+            ttl: 60,
+            ipv4,
+            ipv6: Keep,
+            aliases: Box::default(),
+            misfit: None,
+        }
+    }
+
+    fn known(ipv4: Option<Ipv4Addr>, ipv6: Option<Ipv6Addr>) -> Option<Known> {
+        Some(Known {
+            ttl: 60,
+            ipv4,
+            ipv6,
+            aliases: Box::default(),
+        })
+    }
+
+    #[test]
+    fn only_what_is_under_our_marker_or_as_published_is_removed() {
+        fn check(
+            marker: Option<&str>,
+            published: Option<Known>,
+            ipv4: RrsetChange<Ipv4Addr>,
+            expected: Option<(RrsetChange<Ipv4Addr>, RrsetChange<Ipv6Addr>)>,
+        ) {
+            let ours = ours(OwnershipMode::Marker);
+            let texts = marker.map(|owner| {
+                let owner = owner.parse().unwrap();
+                Marker::new(owner, ours.host, Nonce::from_bits(1)).to_string()
+            });
+            let found = Found {
+                marker_texts: texts.into_iter().collect(),
+                ipv4: vec![A],
+                ..Found::default()
+            };
+            let hostname = Fqdn::parse(HOST).unwrap();
+            let name = hostname.clone().into();
+            let change = removal(
+                &name,
+                &hostname,
+                &found,
+                &ours,
+                published.as_ref(),
+                &want(ipv4),
+            );
+            let records = change.map(|change| change.records);
+            let expected = expected.map(|(ipv4, ipv6)| Records::Addresses { ipv4, ipv6 });
+            assert_eq!(records, expected, "{marker:?} {published:?} {ipv4:?}");
+        }
+        let home = Some("home");
+        check(home, known(Some(A), None), Set(A), Some((Remove, Keep)));
+        check(
+            home,
+            known(None, Some(AAAA)),
+            Set(A),
+            Some((Remove, Remove)),
+        );
+        check(
+            home,
+            known(None, Some(AAAA)),
+            Remove,
+            Some((Remove, Remove)),
+        );
+        check(home, known(None, Some(AAAA)), Keep, Some((Keep, Remove)));
+        check(home, None, Set(A), Some((Remove, Remove)));
+        check(home, None, Keep, Some((Remove, Remove)));
+        check(Some("other"), None, Set(A), None);
+        check(Some("other"), known(Some(A), Some(AAAA)), Set(A), None);
+        check(None, known(Some(A), None), Set(A), Some((Remove, Keep)));
+        check(None, known(Some(Ipv4Addr::LOCALHOST), None), Set(A), None);
+        check(None, None, Set(A), None);
+    }
+
+    #[test]
+    fn an_alias_goes_with_its_host() {
+        fn check(
+            mode: OwnershipMode,
+            kind: AliasType,
+            found: Found,
+            expected: Option<(Records, bool)>,
+        ) {
+            let name = RecordName::parse("www.home.dyn.example.org").unwrap();
+            let known = Known {
+                aliases: [Alias {
+                    name: name.clone(),
+                    kind,
+                }]
+                .into(),
+                ..known(Some(A), None).unwrap()
+            };
+            let hostname = Fqdn::parse(HOST).unwrap();
+            let change = removal(
+                &name,
+                &hostname,
+                &found,
+                &ours(mode),
+                Some(&known),
+                &want(Set(A)),
+            );
+            let change = change.map(|c| (c.records, c.basis == Basis::Unchecked));
+            assert_eq!(change, expected, "{mode:?} {kind:?} {found:?}");
+        }
+        use OwnershipMode::{None as Unproved, Values};
+        let both = Records::Addresses {
+            ipv4: Remove,
+            ipv6: Remove,
+        };
+        let address = Found {
+            ipv4: vec![A],
+            ..Found::default()
+        };
+        let cname = |target: &str| Found {
+            cname: Some(format!("{target}.")),
+            ..Found::default()
+        };
+        check(
+            Values,
+            AliasType::Address,
+            address.clone(),
+            Some((both.clone(), false)),
+        );
+        check(
+            Unproved,
+            AliasType::Address,
+            address.clone(),
+            Some((both, true)),
+        );
+        check(
+            Values,
+            AliasType::Cname,
+            cname(HOST),
+            Some((Records::NoCname, false)),
+        );
+        check(Values, AliasType::Cname, cname("other.example"), None);
+        check(Values, AliasType::Cname, address, None);
+        check(Values, AliasType::Address, Found::default(), None);
+    }
+
+    #[test]
+    fn all_names_that_may_have_records_are_looked_at_once() {
+        let alias = |name: &str| Alias {
+            name: RecordName::parse(name).unwrap(),
+            kind: AliasType::Address,
+        };
+        let published = Known {
+            aliases: [alias("a.dyn.example.org"), alias("b.dyn.example.org")].into(),
+            ..Known::default()
+        };
+        let want = Desired {
+            aliases: [alias("b.dyn.example.org"), alias("c.dyn.example.org")].into(),
+            ..want(Keep)
+        };
+        let names = names(&Fqdn::parse(HOST).unwrap(), Some(&published), &want);
+        let names: Vec<_> = names.iter().map(RecordName::as_str).collect();
+        let expected = ["home", "a", "b", "c"].map(|label| format!("{label}.dyn.example.org"));
+        assert_eq!(names, expected);
+    }
+}

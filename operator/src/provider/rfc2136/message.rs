@@ -56,6 +56,13 @@ pub fn probe(id: u16, apex: &Fqdn) -> Result<Message, EncodeError> {
     Ok(message)
 }
 
+/// The query for the SOA record of the zone, for [`super::reply::serial`].
+pub fn soa(id: u16, apex: &Fqdn) -> Result<Message, EncodeError> {
+    let mut message = Message::new(id, MessageType::Query, OpCode::Query);
+    message.add_query(Query::query(wire_name(apex.as_str())?, RecordType::SOA));
+    Ok(message)
+}
+
 /// The queries that read one name back, for [`super::reply::found`]. Their ids count up from
 /// `first_id`.
 pub fn queries(first_id: u16, name: &RecordName) -> Result<[Message; 4], EncodeError> {
@@ -91,7 +98,7 @@ pub fn encode(message: Message, key: &TsigKey, now: u64) -> Result<Signed, Encod
     Ok(signed)
 }
 
-fn wire_name(name: &str) -> Result<Name, EncodeError> {
+pub(super) fn wire_name(name: &str) -> Result<Name, EncodeError> {
     let mut wire = Name::from_ascii(name).map_err(|_| EncodeError::Name(name.to_owned()))?;
     wire.set_fqdn(true);
     Ok(wire)

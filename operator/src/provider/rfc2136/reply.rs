@@ -1,7 +1,8 @@
 //! PURE: what a server's reply means.
 
+use std::borrow::Cow;
+
 use hickory_net::proto::op::{Message, MessageType, ResponseCode};
-use hickory_net::proto::rr::rdata::TXT;
 use hickory_net::proto::rr::rdata::tsig::TsigError;
 use hickory_net::proto::rr::{RData, Record, RecordType};
 
@@ -62,7 +63,10 @@ pub fn found(requests: &[Message], replies: &[Reply]) -> Result<Found, ApplyErro
                 (RecordType::CNAME, RData::CNAME(target)) => {
                     found.cname = Some(target.0.to_ascii());
                 }
-                (RecordType::TXT, RData::TXT(text)) => found.marker_texts.push(render(text)),
+                (RecordType::TXT, RData::TXT(text)) => {
+                    let parts: Vec<&[u8]> = text.txt_data.iter().map(AsRef::as_ref).collect();
+                    found.marker_texts.push(render(&parts).into_owned());
+                }
                 (RecordType::TXT, RData::CNAME(target)) => {
                     found.marker_texts.push(format!("CNAME {}", target.0));
                 }
@@ -75,6 +79,20 @@ pub fn found(requests: &[Message], replies: &[Reply]) -> Result<Found, ApplyErro
     found.ipv6.sort_unstable();
     found.marker_texts.sort_unstable();
     Ok(found)
+}
+
+/// The zone's serial, from the reply to [`super::message::soa`].
+pub fn serial(reply: &Reply) -> Result<u32, ApplyError> {
+    require_answer(reply)?;
+    let soa = reply
+        .message
+        .answers
+        .iter()
+        .find_map(|record| match &record.data {
+            RData::SOA(soa) => Some(soa.serial),
+            _ => None,
+        });
+    soa.ok_or_else(|| ApplyError::Rejected("the server does not hold the zone".to_owned()))
 }
 
 fn require_answer(reply: &Reply) -> Result<(), ApplyError> {
@@ -120,7 +138,7 @@ fn proved_rcode(reply: &Reply) -> Result<ResponseCode, ApplyError> {
     }
 }
 
-fn bad_time(behind_server: i64) -> String {
+pub(super) fn bad_time(behind_server: i64) -> String {
     let (seconds, side) = match behind_server {
         0.. => (behind_server, "behind"),
         _ => (-behind_server, "ahead of"),
@@ -128,7 +146,7 @@ fn bad_time(behind_server: i64) -> String {
     format!("BADTIME: our clock is {seconds} s {side} the server's, at most {FUDGE} s are allowed")
 }
 
-fn refusal(error: TsigError) -> String {
+pub(super) fn refusal(error: TsigError) -> String {
     match error {
         TsigError::BadSig => "BADSIG: the server has another secret for this key".to_owned(),
         TsigError::BadKey => "BADKEY: the server has no key of this name and algorithm".to_owned(),
@@ -139,7 +157,7 @@ fn refusal(error: TsigError) -> String {
 }
 
 /// The rcode as in RFC 2136 section 2.2.
-fn word(rcode: ResponseCode) -> String {
+pub(super) fn word(rcode: ResponseCode) -> String {
     match rcode {
         ResponseCode::NoError => "NOERROR".to_owned(),
         ResponseCode::FormErr => "FORMERR".to_owned(),
@@ -157,14 +175,15 @@ fn word(rcode: ResponseCode) -> String {
 }
 
 /// One character-string as it is; several as in a zone file, which is never a marker's text.
-fn render(text: &TXT) -> String {
-    match text.txt_data.as_ref() {
-        [one] => String::from_utf8_lossy(one).into_owned(),
+pub(super) fn render<'a>(parts: &[&'a [u8]]) -> Cow<'a, str> {
+    match parts {
+        [one] => String::from_utf8_lossy(one),
         several => several
             .iter()
             .map(|part| format!("{:?}", String::from_utf8_lossy(part)))
             .collect::<Vec<_>>()
-            .join(" "),
+            .join(" ")
+            .into(),
     }
 }
 
@@ -172,7 +191,7 @@ fn render(text: &TXT) -> String {
 mod tests {
     use hickory_net::proto::op::OpCode;
     use hickory_net::proto::rr::Name;
-    use hickory_net::proto::rr::rdata::{A, AAAA, CNAME};
+    use hickory_net::proto::rr::rdata::{A, AAAA, CNAME, TXT};
 
     use super::*;
     use crate::name::RecordName;

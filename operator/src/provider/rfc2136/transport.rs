@@ -72,7 +72,7 @@ impl Transport {
     }
 
     /// Connects to the first of the server's addresses that takes a connection.
-    async fn connect(&self) -> Result<TcpStream, ExchangeError> {
+    pub(super) async fn connect(&self) -> Result<TcpStream, ExchangeError> {
         let addresses = timeout(CONNECT_TIMEOUT, lookup_host(self.server.host_and_port())).await;
         let addresses = match addresses {
             Ok(Ok(addresses)) => addresses,

@@ -1,7 +1,9 @@
 //! TSIG keys (RFC 8945): signing requests, verifying replies.
 //!
 //! The records and the octets that a MAC covers are hickory's; the MAC itself is made here,
-//! because hickory has no hmac-sha1. Truncated MACs are refused.
+//! because hickory has no hmac-sha1 and reads no message but a whole one. Truncated MACs are refused.
+
+pub mod chain;
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,10 +14,13 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use hickory_net::proto::ProtoError;
 use hickory_net::proto::op::Message;
+use hickory_net::proto::rr::Name;
 use hickory_net::proto::rr::rdata::tsig::{self, TSIG, TsigAlgorithm, TsigError};
-use hickory_net::proto::rr::{Name, Record};
 use hickory_net::proto::serialize::binary::DecodeError;
 use sha2::{Digest, Sha256};
+
+use self::chain::Chain;
+use super::wire::{Layout, Malformed};
 
 /// How far the clocks of the two sides may differ, in seconds (RFC 8945 section 10 recommends 300).
 pub const FUDGE: u16 = 300;
@@ -151,55 +156,27 @@ impl TsigKey {
 
     /// Decodes a reply to the request whose MAC is `request_mac` and says what its TSIG proves
     /// (RFC 8945 section 5.3); `now` is in seconds since the epoch.
-    pub fn open(&self, reply: &[u8], request_mac: &[u8], now: u64) -> Result<Reply, DecodeError> {
-        // Decoding refuses what would overflow in the function that finds the covered octets.
+    pub fn open(&self, reply: &[u8], request_mac: &[u8], now: u64) -> Result<Reply, OpenError> {
         let message = Message::from_vec(reply)?;
-        let proof = match message.signature() {
-            None => Proof::Unsigned,
-            Some(record) => self.prove(record, reply, request_mac, now),
-        };
+        let tsig = Layout::of(reply)?.tsig;
+        let proof = Chain::new(self, request_mac).take(reply, tsig, now);
         Ok(Reply { message, proof })
     }
 
-    fn prove(&self, record: &Record<TSIG>, reply: &[u8], request_mac: &[u8], now: u64) -> Proof {
-        let tsig = &record.data;
-        // RFC 8945 sections 5.2.1 and 5.2.2: these errors come without a MAC.
-        if let (Some(error), true) = (tsig.error, tsig.mac.is_empty()) {
-            return Proof::Refused(error);
-        }
-        let is_our_key = record.name.eq_ignore_root(&self.name)
-            && tsig
-                .algorithm
-                .to_name()
-                .eq_ignore_root(&self.algorithm.wire().to_name());
-        if !is_our_key {
-            return Proof::Broken("the reply is signed with another key");
-        }
-        let Ok((covered, _)) = tsig::signed_bitmessage_to_buf(reply, Some(request_mac), true)
-        else {
-            return Proof::Broken("the reply's TSIG record is malformed");
-        };
-        // Compares in constant time; a shortened MAC does not match.
-        if hmac::verify(&self.mac, &covered, &tsig.mac).is_err() {
-            return Proof::Broken("the reply's MAC is wrong");
-        }
-        // RFC 8945 section 5.2.3: a BADTIME reply carries our time, and the server's in 48 bits.
-        if tsig.error == Some(TsigError::BadTime) {
-            return match server_clock(&tsig.other) {
-                Some(clock) => Proof::BadTime {
-                    behind_server: clock.cast_signed() - now.cast_signed(),
-                },
-                None => Proof::Broken("the reply says BADTIME without the server's time"),
-            };
-        }
-        if tsig.time.abs_diff(now) > u64::from(FUDGE) {
-            return Proof::Broken("the reply was signed at another time");
-        }
-        match tsig.error {
-            None => Proof::Verified,
-            Some(error) => Proof::Refused(error),
-        }
+    /// Whether a TSIG record with this owner is made with this key, as far as it says.
+    fn is_named(&self, owner: &Name, tsig: &TSIG) -> bool {
+        let algorithm = self.algorithm.wire().to_name();
+        owner.eq_ignore_root(&self.name) && tsig.algorithm.to_name().eq_ignore_root(&algorithm)
     }
+}
+
+/// Octets are no reply.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
 }
 
 fn server_clock(other: &[u8]) -> Option<u64> {

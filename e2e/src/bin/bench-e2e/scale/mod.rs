@@ -52,7 +52,11 @@ pub(crate) async fn measure(
         await_quiet(&stack.operator).await?;
         memory::peak(stack.operator.pid().await?)?
     };
-    let population = Population::create(&stack, ZoneOptions::default(), hosts).await?;
+    let options = ZoneOptions {
+        allow_transfer: true,
+        ..ZoneOptions::default()
+    };
+    let population = Population::create(&stack, options, hosts).await?;
     let mut scale = Scale {
         stack,
         population,

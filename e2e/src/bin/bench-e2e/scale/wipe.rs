@@ -60,7 +60,7 @@ async fn wipe(scale: &mut Scale) -> Result<Back> {
     } = scale;
     let apex = population.zone.apex.clone();
     let emptied = stack.bind.serial(&apex).await? + 1000;
-    stack.bind.replace_zone(&apex, emptied, Vec::new()).await?;
+    stack.bind.empty_zone(&apex, emptied).await?;
     let before = stack.bind.update_counts(&apex).await?.total();
     let serials = SerialWatch::start(stack.bind.address(), &apex).await?;
     let report = population.report(0, round);
@@ -113,10 +113,7 @@ async fn restore(scale: &mut Scale) -> Result<()> {
     } = scale;
     let zone = &population.zone;
     let serial = stack.bind.serial(&zone.apex).await? + 1000;
-    stack
-        .bind
-        .replace_zone(&zone.apex, serial, Vec::new())
-        .await?;
+    stack.bind.empty_zone(&zone.apex, serial).await?;
     let mut records = RawZone::new(stack.bind.address(), &zone.apex, &zone.key)?;
     let writes: Vec<_> = (0..population.size())
         .map(|i| population.write(i))
