@@ -11,6 +11,7 @@ pub mod conditions;
 pub mod host;
 pub mod key;
 pub mod reference;
+pub mod stale_after;
 pub mod yaml;
 pub mod zone;
 

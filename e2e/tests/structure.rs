@@ -140,7 +140,12 @@ fn what_calls_itself_pure_knows_no_client_runtime_clock_or_randomness() {
         .filter(|path| read(path).starts_with("//! PURE"))
         .map(|path| path["operator/src/".len()..].to_owned())
         .collect();
-    for folder in ["update/mod.rs", "record/mod.rs", "admission.rs"] {
+    for folder in [
+        "update/mod.rs",
+        "record/mod.rs",
+        "admission.rs",
+        "name_pattern.rs",
+    ] {
         assert!(
             marked.iter().any(|path| path == folder),
             "{folder} is not marked PURE"
@@ -192,7 +197,7 @@ fn only_run_spawns_what_lives_as_long_as_the_process() {
 fn the_api_server_is_written_to_in_few_places() {
     // The endpoint's observations, the controller's status of hosts, and that of zones.
     let status = [
-        "endpoint/observe.rs",
+        "endpoint/host_api.rs",
         "reconcile/status.rs",
         "reconcile/zone.rs",
     ];
@@ -200,7 +205,7 @@ fn the_api_server_is_written_to_in_few_places() {
     // Those, finalizers and update keys; Events go through kube's recorder.
     check_only(
         &[
-            "endpoint/observe.rs",
+            "endpoint/host_api.rs",
             "reconcile/finalizer.rs",
             "reconcile/key.rs",
             "reconcile/status.rs",

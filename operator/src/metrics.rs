@@ -42,6 +42,12 @@ const API_WRITES: Description = Description {
     labels: "kind",
     help: "Writes sent to the API server by kind",
 };
+const FAILED_HEARTBEATS: Description = Description {
+    name: "failed_heartbeats",
+    kind: Kind::Counter,
+    labels: "",
+    help: "Attempts to note that a client was seen that failed and are repeated",
+};
 const DROPPED_EVENTS: Description = Description {
     name: "dropped_events",
     kind: Kind::Counter,
@@ -98,10 +104,11 @@ const PAUSED_DELETIONS: Description = Description {
     help: "Names whose removal waits for the approval of their zone's administrator",
 };
 
-const ALL: [&Description; 12] = [
+const ALL: [&Description; 13] = [
     &REQUESTS,
     &DNS_CHANGES,
     &API_WRITES,
+    &FAILED_HEARTBEATS,
     &DROPPED_EVENTS,
     &LIMITED_REQUESTS,
     &CLOSED_CONNECTIONS,
@@ -141,6 +148,7 @@ pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
     dns_changes: Family<ResultLabels, Counter>,
     api_writes: Family<KindLabels, Counter>,
+    failed_heartbeats: Counter,
     dropped_events: Counter,
     limited_requests: Family<LimitLabels, Counter>,
     closed_connections: Family<ReasonLabels, Counter>,
@@ -191,6 +199,7 @@ impl Default for Metrics {
             requests: registered(&mut registry, &REQUESTS),
             dns_changes: registered(&mut registry, &DNS_CHANGES),
             api_writes: registered(&mut registry, &API_WRITES),
+            failed_heartbeats: registered(&mut registry, &FAILED_HEARTBEATS),
             dropped_events: registered(&mut registry, &DROPPED_EVENTS),
             limited_requests: registered(&mut registry, &LIMITED_REQUESTS),
             closed_connections: registered(&mut registry, &CLOSED_CONNECTIONS),
@@ -232,6 +241,11 @@ impl Metrics {
     /// Something was sent to the API server to be written.
     pub fn count_api_write(&self, kind: &'static str) {
         self.api_writes.get_or_create(&KindLabels { kind }).inc();
+    }
+
+    /// That a client was seen could not be noted yet.
+    pub fn count_failed_heartbeat(&self) {
+        self.failed_heartbeats.inc();
     }
 
     /// An Event was not sent because of the budget.
@@ -302,6 +316,7 @@ mod tests {
         metrics.count_request("dyndns2", "good");
         metrics.count_dns_change("applied");
         metrics.count_api_write("secret");
+        metrics.count_failed_heartbeat();
         metrics.count_dropped_event();
         metrics.count_limited_request("source");
         metrics.count_closed_connection("displaced");
@@ -315,6 +330,7 @@ mod tests {
             "dynhost_requests_total{protocol=\"dyndns2\",result=\"good\"} 1",
             "dynhost_dns_changes_total{result=\"applied\"} 1",
             "dynhost_api_writes_total{kind=\"secret\"} 1",
+            "dynhost_failed_heartbeats_total 1",
             "dynhost_dropped_events_total 1",
             "dynhost_limited_requests_total{limit=\"source\"} 1",
             "dynhost_closed_connections_total{reason=\"displaced\"} 1",

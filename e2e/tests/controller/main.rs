@@ -27,6 +27,7 @@ mod prefixes;
 mod publishing;
 mod recreated_hosts;
 mod restarted_stack;
+mod staleness;
 mod team;
 mod vanished_crd;
 mod write_counts;

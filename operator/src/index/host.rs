@@ -9,8 +9,9 @@ use std::sync::Arc;
 use dynhost_crds::conditions::{Condition, ConditionStatus, ConditionType, Reason};
 use dynhost_crds::host::{
     AddressFrom, AliasType, DeletionPolicy, DynamicHost, DynamicHostSpec, DynamicHostStatus,
-    IpFamily, Ipv6FromPrefix, Observed, ObservedPrefix, Published, TokenInUrl,
+    IpFamily, Ipv6FromPrefix, Observed, ObservedPrefix, Published, TokenInUrl, WhenStale,
 };
+use dynhost_crds::stale_after::StaleAfter;
 use dynhost_crds::{HOST_FINALIZER, host};
 use jiff::Timestamp;
 
@@ -35,6 +36,8 @@ pub struct Host {
     /// The parsed spec, or why it cannot be used.
     pub spec: Result<HostSpec, Box<str>>,
     pub observed: Observed,
+    /// When we have seen its `staleAfter` change: before, its client was noted less often.
+    pub stale_after_changed: Option<Timestamp>,
     /// How much of `status` is stored: a JSON patch can only add below what is there.
     pub status_depth: StatusDepth,
     pub published: Option<PublishedState>,
@@ -77,6 +80,8 @@ pub struct HostSpec {
     pub from_prefix: Option<Box<FromPrefix>>,
     /// No name twice, and none is the host's own.
     pub aliases: Box<[Alias]>,
+    pub stale_after: Option<StaleAfter>,
+    pub when_stale: WhenStale,
     pub deletion_policy: DeletionPolicy,
     pub suspend: bool,
 }
@@ -123,6 +128,7 @@ impl Host {
                 meta: Meta::new(&misfit.metadata)?,
                 spec: Err(misfit.error.as_str().into()),
                 observed: Observed::default(),
+                stale_after_changed: None,
                 status_depth: StatusDepth::Nothing,
                 published: None,
                 pending: Box::default(),
@@ -160,8 +166,20 @@ impl Host {
             observed_generation: status.observed_generation,
             conditions: CompactCondition::all(&status.conditions),
             observed: status.observed.unwrap_or_default(),
+            stale_after_changed: None,
             meta,
         })
+    }
+
+    /// Learns from its former version, which it replaces at `now`.
+    pub fn succeed(&mut self, former: &Self, now: Timestamp) {
+        let stale_after = |host: &Self| host.spec.as_ref().ok().map(|spec| spec.stale_after);
+        if former.meta.uid == self.meta.uid {
+            self.stale_after_changed = match stale_after(former) == stale_after(self) {
+                true => former.stale_after_changed,
+                false => Some(now),
+            };
+        }
     }
 
     /// Whether anything was ever reported or published: only we and the endpoint write that, so it
@@ -249,6 +267,8 @@ impl HostSpec {
                 .map(|ipv6| FromPrefix::new(key, ipv6).map(Box::new))
                 .transpose()?,
             aliases: aliases(&hostname, &spec.aliases)?,
+            stale_after: spec.stale_after,
+            when_stale: spec.when_stale,
             deletion_policy: spec.deletion_policy,
             suspend: spec.suspend,
             hostname,
@@ -404,6 +424,7 @@ impl CompactCondition {
             ConditionType::KeyReady,
             ConditionType::Published,
             ConditionType::DeletionPaused,
+            ConditionType::Fresh,
             ConditionType::Ready,
         ]
         .into_iter()

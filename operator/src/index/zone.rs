@@ -13,6 +13,7 @@ use super::host::CompactCondition;
 use super::object::Meta;
 use super::stored::Stored;
 use crate::name::{Fqdn, RecordName};
+use crate::name_pattern::NamePattern;
 use crate::provider::rfc2136::server::Server;
 use crate::record::marker::OwnerId;
 
@@ -43,6 +44,10 @@ pub struct ZoneSpec {
     pub ttl: u32,
     pub rfc2136: Rfc2136,
     pub allowed_namespaces: AllowedNamespaces,
+    /// The names of hosts of other namespaces; empty: every name below the apex.
+    pub allowed_names: Box<[NamePattern]>,
+    /// How many hosts of one namespace are admitted.
+    pub max_per_namespace: Option<u32>,
     pub owner: OwnerId,
     pub ownership: OwnershipMode,
 }
@@ -102,8 +107,15 @@ impl ZoneSpec {
             let invalid = |error| format!("rfc2136.servers: {server:?}: {error}");
             server.parse::<Server>().map_err(invalid)?;
         }
+        let apex = Fqdn::parse(&spec.domain).map_err(|e| format!("domain: {e}"))?;
+        let names = spec.allowed_hosts.names.iter().map(|text| {
+            let invalid = |error| format!("allowedHosts.names: {text:?}: {error}");
+            NamePattern::parse(text, &apex).map_err(invalid)
+        });
         Ok(Self {
-            apex: Fqdn::parse(&spec.domain).map_err(|e| format!("domain: {e}"))?,
+            allowed_names: names.collect::<Result<_, _>>()?,
+            max_per_namespace: spec.allowed_hosts.max_per_namespace,
+            apex,
             ttl: spec.ttl,
             rfc2136,
             allowed_namespaces: spec.allowed_hosts.namespaces.clone(),
@@ -164,7 +176,7 @@ mod tests {
             let mut zone = serde_json::json!({
                 "metadata": {"name": "dyn", "namespace": "dns", "uid": "u", "resourceVersion": "1",
                              "creationTimestamp": "2026-01-01T00:00:00Z"},
-                "spec": {"domain": "dyn.example.org", "ownership": {}, "rfc2136": {
+                "spec": {"domain": "dyn.example.org", "ownership": {}, "allowedHosts": {}, "rfc2136": {
                     "servers": ["ns1"], "tsig": {"keyName": "k", "secretRef": {"name": "s"}}}},
             });
             *zone["spec"].pointer_mut(change).unwrap() = value;
@@ -205,6 +217,22 @@ mod tests {
             "/ownership",
             serde_json::json!({"id": "a b"}),
             Err("ownership.id: "),
+        );
+        let names = |pattern: &str| serde_json::json!({"names": ["*.dyn.example.org", pattern]});
+        check(
+            "/allowedHosts",
+            names("{namespace}.dyn.example.org"),
+            Ok(()),
+        );
+        check(
+            "/allowedHosts",
+            names("x{namespace}.dyn.example.org"),
+            Err("allowedHosts.names: \"x{namespace}.dyn.example.org\": a label has"),
+        );
+        check(
+            "/allowedHosts",
+            names("*.example.org"),
+            Err("allowedHosts.names: \"*.example.org\": it does not lie below the domain"),
         );
     }
 

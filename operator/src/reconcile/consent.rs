@@ -47,6 +47,7 @@ impl Controller {
             accepted,
             key: key.unwrap_or(Verdict::unknown(reason)),
             published,
+            fresh: self.staleness(host, Some(reason)).verdict(),
             settled: match state {
                 Some(_) => Box::default(),
                 None => host.pending.clone(),

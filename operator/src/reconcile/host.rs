@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dynhost_crds::HOST_FINALIZER;
-use dynhost_crds::conditions::Reason;
+use dynhost_crds::conditions::{ConditionStatus, ConditionType, Reason};
 use dynhost_crds::host::DynamicHost;
+use jiff::Timestamp;
 
 use super::consent::kept;
 use super::finalizer;
@@ -14,6 +15,7 @@ use super::key::{self, Keys};
 use super::problem::Problem;
 use super::progress::{Inputs, LET_GO};
 use super::publish::{Publication, Subject};
+use super::staleness::{Records, Silence, Staleness, judge, records};
 use super::status::{Outcome, Verdict};
 use super::{Controller, Next};
 use crate::admission::Refusal;
@@ -69,15 +71,23 @@ impl Controller {
                     }
                     Err(error) => (unknown_key(&host, &error), Next::After(API_RETRY)),
                 };
+                let refused = spec.suspend.then_some(Reason::Suspended);
+                let staleness = self.staleness(&host, refused);
+                let records = records(staleness, spec.when_stale);
                 let Brought {
                     verdict,
                     state,
                     settled,
                     next,
                 } = match claimed {
-                    Ok(()) => self.bring_to_dns(&host, &spec, &zone).await,
+                    Ok(()) => self.bring_to_dns(&host, &spec, &zone, records).await,
                     Err(error) => self.unclaimed(&host, &error),
                 };
+                let stale_next = match staleness.look_again(Timestamp::now()) {
+                    Some(pause) => Next::After(pause),
+                    None => Next::Idle,
+                };
+                let next = next.sooner(key_next).sooner(stale_next);
                 let Some(published) = verdict else {
                     return next;
                 };
@@ -87,10 +97,11 @@ impl Controller {
                     accepted: Verdict::of(Reason::Accepted),
                     key,
                     published,
+                    fresh: staleness.verdict(),
                     state,
                     settled,
                 };
-                (host, outcome, next.sooner(key_next))
+                (host, outcome, next)
             }
         };
         self.queue_status(host.meta.key.clone(), outcome);
@@ -109,6 +120,14 @@ impl Controller {
                 None => Look::Wait,
             },
         }
+    }
+
+    /// Whether the host's client has been silent for too long; `refused`: why it is refused now.
+    pub(super) fn staleness(&self, host: &Host, refused: Option<Reason>) -> Staleness {
+        let stale_after = host.spec.as_ref().ok().and_then(|spec| spec.stale_after);
+        let now = Timestamp::now();
+        let silence = Silence::of(host, refused, now);
+        judge(stale_after, &silence, self.freshness.in_sync_for(), now)
     }
 
     /// Our finalizer, and the update key: one that cannot be had does not keep DNS waiting.
@@ -160,12 +179,39 @@ impl Controller {
         Ok(())
     }
 
-    async fn bring_to_dns(&self, host: &Arc<Host>, spec: &HostSpec, zone: &Zone) -> Brought {
+    async fn bring_to_dns(
+        &self,
+        host: &Arc<Host>,
+        spec: &HostSpec,
+        zone: &Zone,
+        records: Records,
+    ) -> Brought {
         let drifted = self.drift.take(&host.meta.key);
         let before = self.progress.published(host);
         if spec.suspend {
             let verdict = Verdict::of(Reason::Suspended);
             return Brought::new(Some(verdict), before, Next::Idle);
+        }
+        let was_stale = has_status(host, ConditionType::Fresh, ConditionStatus::False);
+        match records {
+            Records::AsTheyAre => return Brought::new(as_before(host), before, Next::Idle),
+            // That is in status since they were removed.
+            Records::Removed if was_stale && before.is_none() && host.pending.is_empty() => {
+                return Brought::new(Some(removed()), None, Next::Idle);
+            }
+            // Whatever is pending may be there.
+            Records::Removed if before.is_some() => {
+                match self.may_remove(host, zone, Cause::Stale) {
+                    Permit::Granted => {}
+                    permit @ Permit::Wait(_) => return Brought::new(None, before, permit.next()),
+                    permit @ Permit::Paused => {
+                        let paused = Verdict::of(Reason::DeletionPaused);
+                        return Brought::new(Some(paused), before, permit.next());
+                    }
+                }
+            }
+            Records::Removed => {}
+            Records::AsReported => self.withdraw(&host.meta.key, |_| true),
         }
         let prefix = self.index.view().prefix_of(host).cloned();
         let observed = prefix.is_some() || host.reported_at().is_some();
@@ -178,7 +224,8 @@ impl Controller {
         if !zone.finalizer && !zone.meta.deleting {
             return Brought::new(None, before, Next::After(API_RETRY));
         }
-        let inputs = Inputs::new(host, prefix.as_ref(), Some(zone));
+        let mut inputs = Inputs::new(host, prefix.as_ref(), Some(zone));
+        inputs.is_removed = records == Records::Removed;
         if let Some((problem, wait)) = self.progress.waits(host, &inputs) {
             let verdict = Verdict::of(problem.reason()).saying(problem.to_string());
             return Brought::new(Some(verdict), before, Next::After(wait));
@@ -193,16 +240,22 @@ impl Controller {
             state,
             settled,
             problem,
-        } = self.publish(subject, zone, &access, before, drifted).await;
+        } = self
+            .publish(subject, zone, &access, before, records, drifted)
+            .await;
         let failed = |problem: &Problem| Verdict::of(problem.reason()).saying(problem.to_string());
         let (verdict, next) = match problem {
             None => {
                 self.progress.succeeded(&host.meta, state.clone());
-                let reason = match observed || state.is_some() {
-                    true => Reason::Published,
-                    false => Reason::AwaitingFirstUpdate,
+                if state.is_none() {
+                    self.withdraw(&host.meta.key, |_| true);
+                }
+                let verdict = match (observed || state.is_some(), records) {
+                    (true, Records::Removed) if state.is_none() => removed(),
+                    (true, _) => Verdict::of(Reason::Published),
+                    (false, _) => Verdict::of(Reason::AwaitingFirstUpdate),
                 };
-                (Some(Verdict::of(reason)), Next::Idle)
+                (Some(verdict), Next::Idle)
             }
             Some(Problem::HostGone) => (None, Next::Idle),
             Some(problem @ Problem::Prefix(_)) => {
@@ -247,7 +300,12 @@ impl Controller {
                 return permit.next();
             }
         }
-        if let Err(problem) = self.clean_up(host, zone.as_deref()).await {
+        let cleaned = self.clean_up(host, zone.as_deref()).await;
+        // What is there now is another one, and its event brings us to it.
+        if cleaned == Err(Problem::HostGone) {
+            return Next::Idle;
+        }
+        if let Err(problem) = cleaned {
             // The zone's lane may be paused by this, and only a probe ends that.
             if let Some(zone) = &zone {
                 self.look_at_zone(&zone.meta.key);
@@ -301,10 +359,31 @@ impl Controller {
             },
             key: key.unwrap_or(Verdict::unknown(reason)),
             published,
+            fresh: self.staleness(host, None).verdict(),
             state: self.progress.published(host),
             settled: Box::default(),
         }
     }
+}
+
+/// The verdict on Published of a stale host that has no records.
+fn removed() -> Verdict {
+    Verdict::of(Reason::Published).saying("the host is stale, and its records are removed")
+}
+
+/// The verdict on Published as it is in status.
+fn as_before(host: &Host) -> Option<Verdict> {
+    let published = host.condition(ConditionType::Published)?;
+    Some(Verdict {
+        status: published.status,
+        reason: published.reason,
+        message: published.message.clone(),
+    })
+}
+
+fn has_status(host: &Host, of: ConditionType, status: ConditionStatus) -> bool {
+    host.condition(of)
+        .is_some_and(|condition| condition.status == status)
 }
 
 /// Whether the watch, which shows Secrets of the right type only, would not tell of a change.

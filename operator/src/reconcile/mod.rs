@@ -26,6 +26,7 @@ pub mod problem;
 mod progress;
 mod publish;
 mod queue;
+mod staleness;
 pub mod status;
 mod termination;
 mod zone;
@@ -92,6 +93,7 @@ impl Next {
 pub struct Controller {
     client: kube::Client,
     index: Arc<Index>,
+    freshness: Arc<Freshness>,
     metrics: Arc<Metrics>,
     events: Events,
     zones: Zones,
@@ -109,6 +111,7 @@ impl Controller {
     pub fn new(
         client: kube::Client,
         index: Arc<Index>,
+        freshness: Arc<Freshness>,
         metrics: Arc<Metrics>,
         events: Events,
         outcomes: mpsc::UnboundedSender<(ObjectKey, Outcome)>,
@@ -118,6 +121,7 @@ impl Controller {
         Self {
             client,
             index,
+            freshness,
             metrics,
             events,
             zones: Zones::default(),
@@ -134,7 +138,6 @@ impl Controller {
     /// Looks at what is affected, until `stop`; then finishes what is under way, for a limited time.
     pub async fn run(
         &self,
-        freshness: &Freshness,
         mut affected: mpsc::UnboundedReceiver<Affected>,
         stop: impl Future<Output = ()>,
     ) {
@@ -146,7 +149,7 @@ impl Controller {
         loop {
             let now = Instant::now();
             // Before all is listed, a zone or a Secret not yet seen would look like a missing one.
-            let ready = freshness.is_synced();
+            let ready = self.freshness.is_synced();
             while ready && let Some(object) = queue.pop(now) {
                 under_way.push(self.look_at(object));
             }

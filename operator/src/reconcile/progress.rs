@@ -28,6 +28,8 @@ pub(super) struct Inputs {
     observed: Observed,
     prefix: Option<ObservedPrefix>,
     zone: Option<ZoneInputs>,
+    /// The host is stale, and shall have no records.
+    pub(super) is_removed: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -43,13 +45,18 @@ impl Inputs {
             generation: host.meta.generation,
             annotations: host.annotations,
             deleting: host.meta.deleting,
-            observed: host.observed.clone(),
+            observed: Observed {
+                // A client that only confirms what is stored changes nothing.
+                last_seen: None,
+                ..host.observed.clone()
+            },
             prefix: prefix.cloned(),
             zone: zone.map(|zone| ZoneInputs {
                 uid: zone.meta.uid.clone(),
                 generation: zone.meta.generation,
                 adopt: zone.adopt.clone(),
             }),
+            is_removed: false,
         }
     }
 }
@@ -108,6 +115,11 @@ impl Progresses {
             (told <= Some(noted.unwrap_or(progress.noted))).then(|| look(progress))
         });
         current.flatten()
+    }
+
+    /// Whether this very host was published by us, or was tried to be.
+    pub(super) fn knows(&self, meta: &Meta) -> bool {
+        self.of(meta, |_| ()).is_some()
     }
 
     /// Whether DNS may say something else than [`Self::published`].
@@ -242,6 +254,9 @@ mod tests {
             false,
         );
         check(json!({}), reported, false);
+        // A heartbeat.
+        let seen = json!({"observed": {"lastSeen": "2026-01-01T00:00:00Z"}});
+        check(json!({}), seen, true);
         // Another host of the same name.
         check(json!({"uid": "other"}), json!({}), false);
     }

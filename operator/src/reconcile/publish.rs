@@ -14,6 +14,7 @@ use kube::api::Api;
 
 use super::Controller;
 use super::problem::Problem;
+use super::staleness::{Records, Staleness};
 use super::status;
 use super::zone::ZoneAccess;
 use crate::admission::Admitted;
@@ -64,12 +65,13 @@ impl Controller {
         zone: &Zone,
         access: &ZoneAccess,
         before: Option<PublishedState>,
+        records: Records,
         drifted: Option<Drifted>,
     ) -> Publication {
         let mut state = before;
         let drifted = drifted.filter(|drifted| is_current(drifted, state.as_ref(), &subject, zone));
         let is_repair = drifted.is_some();
-        let written = self.write_names(&mut subject, zone, access, &mut state, drifted);
+        let written = self.write_names(&mut subject, zone, access, &mut state, records, drifted);
         let problem = written.await.err();
         let is_settled = matches!(problem, None | Some(Problem::Prefix(_)));
         if is_repair && is_settled {
@@ -91,9 +93,19 @@ impl Controller {
         zone: &Zone,
         access: &ZoneAccess,
         state: &mut Option<PublishedState>,
+        mut records: Records,
         drifted: Option<Drifted>,
     ) -> Result<(), Problem> {
-        let mut want = wanted(subject, zone).ok_or(Problem::ZoneGone)?;
+        let known = state.as_ref().map(|state| state.known.clone());
+        let known = known.unwrap_or_default();
+        let wanted = |subject: &Subject, records| {
+            let want = wanted(subject, zone).ok_or(Problem::ZoneGone)?;
+            Ok::<_, Problem>(match records {
+                Records::Removed => want.without_records(&known),
+                Records::AsReported | Records::AsTheyAre => want,
+            })
+        };
+        let mut want = wanted(subject, records)?;
         let mut attempt = self
             .begin(subject, zone, state.as_ref())
             .ok_or(Problem::ZoneGone)?;
@@ -104,11 +116,18 @@ impl Controller {
             if drifted.has_another_marker() {
                 // Somebody of ours has written it, who may know more.
                 *subject = Box::pin(self.get_from_api_server(subject)).await?;
-                want = wanted(subject, zone).ok_or(Problem::ZoneGone)?;
+                want = wanted(subject, records)?;
             }
             let unsent = new_marker(&subject.host, zone)?;
             let may_adopt = |name: &RecordName| self.may_adopt(&subject.host, name);
             attempt.start_from(&want, |name| drifted.at(name), &unsent, may_adopt);
+        }
+        // An old list may show a host that is gone by now, whose records nobody would remove.
+        if !self.progress.knows(&subject.host.meta)
+            && attempt.next(&want).is_some_and(|step| step.creates())
+        {
+            *subject = Box::pin(self.get_from_api_server(subject)).await?;
+            want = wanted(subject, records)?;
         }
         let mut pass_marker = None;
         for _ in 0..ATTEMPTS * (1 + want.aliases.len()) {
@@ -138,7 +157,11 @@ impl Controller {
                         self.drift.ask_for(&zone.meta.key);
                     }
                     *subject = Box::pin(self.get_from_api_server(subject)).await?;
-                    want = wanted(subject, zone).ok_or(Problem::ZoneGone)?;
+                    // The index may not have told yet that its client called.
+                    if self.staleness(&subject.host, None) != Staleness::Stale {
+                        records = Records::AsReported;
+                    }
+                    want = wanted(subject, records)?;
                     attempt.learn(step, &found, refused, &marker, |name| {
                         self.may_adopt(&subject.host, name)
                     });
@@ -249,7 +272,7 @@ impl Controller {
         Ok(())
     }
 
-    async fn get_host(&self, key: &ObjectKey) -> Result<Option<Host>, Problem> {
+    pub(super) async fn get_host(&self, key: &ObjectKey) -> Result<Option<Host>, Problem> {
         let api: Api<Stored<DynamicHost>> = Api::namespaced(self.client.clone(), &key.namespace);
         let _permit = self.may_call().await;
         let object = within(CALL, api.get_opt(&key.name)).await;

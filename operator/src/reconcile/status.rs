@@ -73,6 +73,8 @@ pub struct Outcome {
     pub accepted: Verdict,
     pub key: Verdict,
     pub published: Verdict,
+    /// Where the host has a `staleAfter`.
+    pub fresh: Option<Verdict>,
     /// What is in DNS.
     pub state: Option<PublishedState>,
     /// Announced aliases of which `state` tells all: they need no announcement any more.
@@ -100,11 +102,14 @@ impl Outcome {
     /// The conditions to store; `since` moves only where a status does.
     pub fn conditions(&self, former: &[CompactCondition], now: Timestamp) -> Vec<CompactCondition> {
         let verdicts = [
-            (ConditionType::Accepted, self.accepted.clone()),
-            (ConditionType::KeyReady, self.key.clone()),
-            (ConditionType::Published, self.published.clone()),
-            (ConditionType::Ready, self.ready()),
+            (ConditionType::Accepted, Some(self.accepted.clone())),
+            (ConditionType::KeyReady, Some(self.key.clone())),
+            (ConditionType::Published, Some(self.published.clone())),
+            (ConditionType::Fresh, self.fresh.clone()),
+            (ConditionType::Ready, Some(self.ready())),
         ];
+        let verdicts = verdicts.into_iter();
+        let verdicts = verdicts.filter_map(|(type_, verdict)| Some((type_, verdict?)));
         set_conditions(verdicts, self.generation, former, now)
     }
 }
@@ -313,6 +318,7 @@ mod tests {
             accepted: Verdict::of(accepted),
             key: Verdict::of(key),
             published: Verdict::of(published),
+            fresh: None,
             state: None,
             settled: Box::default(),
         }
@@ -334,6 +340,14 @@ mod tests {
         check((NameConflict, Generated, Published), (False, NameConflict));
         check((Accepted, WrongType, ForeignRecord), (False, WrongType));
         check((Accepted, Generated, ForeignRecord), (False, ForeignRecord));
+
+        // A stale host is as it should be.
+        let stale = Outcome {
+            fresh: Some(Verdict::of(Stale)),
+            ..outcome(Accepted, Generated, Published)
+        };
+        let ready = stale.ready();
+        assert_eq!((ready.status, ready.reason), (True, Ready));
     }
 
     #[test]
