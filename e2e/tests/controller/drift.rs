@@ -402,7 +402,7 @@ async fn a_report_during_a_pass_is_not_undone_by_it() -> Result<()> {
         while metric(stack, "dynhost_drift_passes_total").await? < passes + 6 {
             round += 1;
             let reports = hosts.iter().map(async |host| {
-                let address = format!("198.51.{}.{}", 100 + round / 250, round % 250 + 1);
+                let address = format!("198.51.{}.{}", 101 + round / 250, round % 250 + 1);
                 host.report(&address).await?;
                 Ok::<_, anyhow::Error>((host.hostname.clone(), address))
             });

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Result;
+use dynhost::name::RecordName;
 use dynhost::provider::{Applied, ApplyError, Provider};
 use dynhost::record::change::{Basis, HostChange};
 use dynhost_e2e::{Mode, TcpProxy, await_condition, free_port};
@@ -11,13 +12,13 @@ use futures::future::join_all;
 use tokio::time::timeout;
 
 use super::scripted_server::{Act, Script, ScriptedServer, frame};
-use super::zone::{Zone, apply, change, first_write, host, marker};
+use super::zone::{Keep, Set, Zone, apply, change, first_write, host, marker};
 
 const LIMIT: Duration = Duration::from_secs(10);
 
 fn replacement(ipv4: &str, nonce: u8) -> HostChange {
     let basis = Basis::Marker(marker(nonce - 1));
-    change(ipv4, nonce, basis)
+    change(Set(ipv4), Keep, Some(marker(nonce)), basis)
 }
 
 fn pass(_: usize, reply: Vec<u8>) -> Act {
@@ -217,7 +218,7 @@ async fn replies_that_nobody_waits_for_are_ignored() -> Result<()> {
 async fn callers_that_give_up_leave_the_connection_usable() -> Result<()> {
     let zone = Zone::start(&[]).await?;
     for micros in (0..2_000).step_by(50) {
-        let change = change("198.51.100.7", 1, Basis::Absent);
+        let change = change(Set("198.51.100.7"), Keep, Some(marker(1)), Basis::Absent);
         let limit = Duration::from_micros(micros);
         // Some are given up before they are sent, some after, and some are answered.
         let _ = timeout(limit, zone.apply(change)).await;
@@ -226,7 +227,7 @@ async fn callers_that_give_up_leave_the_connection_usable() -> Result<()> {
     let basis = Basis::Adopt {
         marker_texts: vec![marker(1).to_string()],
     };
-    let last = change("198.51.100.8", 2, basis);
+    let last = change(Set("198.51.100.8"), Keep, Some(marker(2)), basis);
     zone.apply(last).await?;
     assert_eq!(
         zone.records().await?,

@@ -62,7 +62,9 @@ impl ZoneLane {
 
     /// Ends a pause.
     pub fn resume(&self) {
-        *self.0.pause() = None;
+        if self.0.pause().take().is_some() {
+            self.0.schedule().forget_pace();
+        }
     }
 
     /// Whether changes are refused now.
@@ -287,8 +289,9 @@ mod tests {
         /// The caller of the change with this number is dropped.
         Leave(usize),
         Pause,
+        Resume,
     }
-    use Act::{Come, End, Leave, Pause};
+    use Act::{Come, End, Leave, Pause, Resume};
 
     type Caller<'a> = Option<Pin<Box<dyn Future<Output = Outcome> + 'a>>>;
 
@@ -313,6 +316,7 @@ mod tests {
                 End(messages) => gate.end.add_permits(*messages),
                 Leave(caller) => callers[*caller] = None,
                 Pause => lane.pause("gone"),
+                Resume => lane.resume(),
             }
             // Nothing here waits for a timer or another thread: a poll goes as far as it can, and
             // the next lets those go on whom it has given way.
@@ -457,6 +461,21 @@ mod tests {
                 (End(2), &[]),
             ],
             &["ok", "ok", "unavailable", "unavailable"],
+        )
+        .await;
+    }
+
+    #[tokio::test]
+    async fn after_a_pause_changes_are_taken_again() {
+        check(
+            &[
+                (Pause, &[]),
+                (Come(&["a"]), &[]),
+                (Resume, &[]),
+                (Come(&["b"]), &[&[1]]),
+                (End(1), &[]),
+            ],
+            &["unavailable", "ok"],
         )
         .await;
     }

@@ -151,6 +151,11 @@ impl<W> Schedule<W> {
         std::mem::take(&mut self.waiting)
     }
 
+    /// The server was away: what was learned of its pace tells nothing of it any more.
+    pub(super) fn forget_pace(&mut self) {
+        self.limit = BatchLimit::default();
+    }
+
     /// Forgets what waits for somebody who has gone.
     pub(super) fn forget(&mut self, is_gone: impl Fn(&W) -> bool) {
         let size = &mut self.size;
@@ -388,6 +393,29 @@ mod tests {
         assert_eq!(waiters, [1, 2]);
         schedule.done(message.iter().map(|w| &w.change), None);
         assert_eq!((schedule.size, schedule.busy.len()), (Size::default(), 0));
+    }
+
+    #[test]
+    fn messages_are_as_large_as_ever_when_a_server_has_come_back() {
+        fn check(comes_back: bool, expected: usize) {
+            let mut schedule = Schedule::default();
+            schedule.push(Waiting {
+                change: change(&["a"]),
+                waiter: (),
+            });
+            let lost = schedule.next().unwrap();
+            schedule.done(lost.iter().map(|w| &w.change), Some(Pace::Slow));
+            if comes_back {
+                schedule.forget_pace();
+            }
+            for number in 0..60 {
+                let change = change(&[&format!("h{number}")]);
+                schedule.push(Waiting { change, waiter: () });
+            }
+            assert_eq!(schedule.next().unwrap().len(), expected);
+        }
+        check(false, 50);
+        check(true, 60);
     }
 
     #[test]
