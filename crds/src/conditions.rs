@@ -50,6 +50,10 @@ pub enum ConditionType {
     KeyReady,
     /// DNS says what it should.
     Published,
+    /// Of a zone, and there only while it is True: too many names would go at once.
+    DeletionPaused,
+    /// A client has called within `staleAfter`; only where that is set.
+    Fresh,
     /// The summary: what `kubectl wait` and GitOps health look at.
     Ready,
 }
@@ -61,6 +65,8 @@ impl ConditionType {
             Self::Accepted => "Accepted",
             Self::KeyReady => "KeyReady",
             Self::Published => "Published",
+            Self::DeletionPaused => "DeletionPaused",
+            Self::Fresh => "Fresh",
             Self::Ready => "Ready",
         }
     }
@@ -94,12 +100,14 @@ reasons! {
     Accepted,
     /// The DynamicZone that the host names does not exist.
     ZoneNotFound,
-    /// The zone's `allowedHosts` does not admit hosts of this namespace.
+    /// The zone's `allowedHosts` does not admit hosts of this namespace, or not with this name or alias.
     NotAllowedByZone,
-    /// The host's name does not lie below the zone's domain.
+    /// The host's name, or one of its aliases, does not lie below the zone's domain.
     OutsideZone,
-    /// An older host of the same zone has claimed the name.
+    /// An older host of the same zone has claimed the name, or one of the aliases.
     NameConflict,
+    /// The namespace has as many older hosts as the zone's `allowedHosts.maxPerNamespace` lets it have.
+    QuotaExceeded,
     /// The spec breaks a rule of its schema (it was stored while the schema was looser), or the Secret's `token` is missing or has fewer than 12 octets; the message says which.
     Invalid,
     /// The update key was generated.
@@ -128,6 +136,12 @@ reasons! {
     ForeignRecord,
     /// The prefix that was reported and the host's interface ID make no address.
     PrefixMismatch,
+    /// Too many names of the zone would lose their records at once; nothing is removed before the zone's administrator approves it.
+    DeletionPaused,
+    /// A client has called within `staleAfter`.
+    Fresh,
+    /// No client has called for longer than `staleAfter`; with `whenStale: Remove` the records are removed until one does.
+    Stale,
     /// Everything that is known is published.
     Ready,
 }
@@ -136,9 +150,12 @@ impl Reason {
     /// The status of a condition that carries this reason.
     pub fn status(self) -> ConditionStatus {
         match self {
-            Self::Accepted | Self::Generated | Self::Supplied | Self::Published | Self::Ready => {
-                ConditionStatus::True
-            }
+            Self::Accepted
+            | Self::Generated
+            | Self::Supplied
+            | Self::Published
+            | Self::Fresh
+            | Self::Ready => ConditionStatus::True,
             Self::AwaitingFirstUpdate | Self::Suspended => ConditionStatus::Unknown,
             _ => ConditionStatus::False,
         }

@@ -8,6 +8,7 @@ use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 use crate::conditions::Condition;
+use crate::stale_after::StaleAfter;
 
 /// A name whose addresses are reported by a client and published in DNS.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -43,12 +44,18 @@ use crate::conditions::Condition;
         json_path = ".status.conditions[?(@.type==\"Ready\")].reason"
     ),
     printcolumn(
+        name = "Last Seen",
+        type_ = "date",
+        json_path = ".status.observed.lastSeen"
+    ),
+    printcolumn(
         name = "Age",
         type_ = "date",
         json_path = ".metadata.creationTimestamp"
     )
 )]
 #[x_kube(validation = Rule::new("!has(self.aliases) || self.aliases.all(a, a.name != self.hostname)").message("an alias is another name than hostname"))]
+#[x_kube(validation = Rule::new("self.whenStale != 'Remove' || has(self.staleAfter)").message("whenStale: Remove needs staleAfter"))]
 #[serde(rename_all = "camelCase")]
 pub struct DynamicHostSpec {
     /// The host's fully qualified name without trailing dot, below the zone's domain. Immutable.
@@ -88,6 +95,17 @@ pub struct DynamicHostSpec {
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".to_string()]))]
     pub aliases: Vec<Alias>,
+
+    /// How long a host may be without a report before it is stale, such as `36h` or `1h30m`: from
+    /// `1m` to `8760h`. Take more than the time between two reports of its client. Default: it is
+    /// never stale.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('1m') && duration(self) <= duration('8760h')").message("staleAfter is from 1m to 8760h"))]
+    pub stale_after: Option<StaleAfter>,
+
+    /// What becomes of the records of a stale host.
+    #[serde(default)]
+    pub when_stale: WhenStale,
 
     /// What becomes of the records when the host is deleted.
     #[serde(default)]
@@ -249,7 +267,7 @@ pub struct Ipv6FromPrefix {
         skip_serializing_if = "Option::is_none"
     )]
     #[schemars(length(min = 3, max = 45))]
-    #[x_kube(validation = Rule::new("isIP(self) && cidr('::/48').containsIP(self) && self != '::'").message("interfaceID is the end of an IPv6 address, such as ::1234: its first 48 bits are zero, not all are"))]
+    #[x_kube(validation = Rule::new("isIP(self) && cidr('::/48').containsIP(self) && self.matches('[1-9A-Fa-f]')").message("interfaceID is the end of an IPv6 address, such as ::1234: its first 48 bits are zero, not all are"))]
     pub interface_id: Option<String>,
 
     /// The interface's MAC address, from which the interface ID follows (modified EUI-64, RFC 4291
@@ -279,6 +297,9 @@ pub struct PrefixFrom {
     pub name: String,
 }
 
+/// The most aliases that may be about to be written.
+pub const MAX_PENDING_ALIASES: usize = 64;
+
 /// A further name of a host.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
@@ -303,6 +324,18 @@ pub enum AliasType {
     /// A CNAME to the host's name.
     #[serde(rename = "CNAME")]
     Cname,
+}
+
+/// What becomes of a stale host's records.
+#[derive(
+    Serialize, Deserialize, schemars::JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq,
+)]
+pub enum WhenStale {
+    /// They stay.
+    #[default]
+    Keep,
+    /// They are removed, and come back with the next report.
+    Remove,
 }
 
 /// What becomes of a host's records when it is deleted.
@@ -333,7 +366,12 @@ pub struct DynamicHostStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub published: Option<Published>,
 
-    /// Accepted, KeyReady, Published and Ready.
+    /// Aliases that are about to be written for the first time: they may be in DNS already.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub pending_aliases: Vec<Alias>,
+
+    /// Accepted, KeyReady, Published, Fresh (where `staleAfter` is set) and Ready.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_string()]))]
@@ -358,6 +396,12 @@ pub struct Observed {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"), length(max = 40))]
     pub signed_at: Option<Timestamp>,
+
+    /// When a client last reported or confirmed addresses, in whole seconds. Confirmations are
+    /// noted at most once in a quarter of `staleAfter`, or in 6 h.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"), length(max = 40))]
+    pub last_seen: Option<Timestamp>,
 }
 
 /// An IPv4 address that a client reported.

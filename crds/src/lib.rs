@@ -11,6 +11,7 @@ pub mod conditions;
 pub mod host;
 pub mod key;
 pub mod reference;
+pub mod stale_after;
 pub mod yaml;
 pub mod zone;
 
@@ -26,6 +27,10 @@ pub const ZONE_FINALIZER: &str = "dynhost.dev/in-use";
 /// Annotation on a DynamicZone: the fully qualified name that its administrator lets dynhost take
 /// over although somebody else's records are there.
 pub const ADOPT_ANNOTATION: &str = "dynhost.dev/adopt";
+
+/// On a zone: its administrator has seen, at this time (RFC 3339), that deleting is paused, and lets
+/// it go on.
+pub const APPROVE_DELETIONS_ANNOTATION: &str = "dynhost.dev/approve-deletions";
 
 /// Field manager of what the endpoint writes: `status.observed` of hosts.
 pub const ENDPOINT_FIELD_MANAGER: &str = "dynhost-endpoint";

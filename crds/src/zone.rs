@@ -38,6 +38,7 @@ use crate::conditions::Condition;
     )
 )]
 #[x_kube(validation = Rule::new("[has(self.rfc2136)].exists_one(x, x)").message("exactly one provider must be set: rfc2136"))]
+#[x_kube(validation = Rule::new("!has(self.allowedHosts) || !has(self.allowedHosts.names) || self.allowedHosts.names.all(n, n.lowerAscii().endsWith('.' + self.domain.lowerAscii()))").message("allowedHosts.names lie below the domain"))]
 #[serde(rename_all = "camelCase")]
 pub struct DynamicZoneSpec {
     /// The zone's apex without trailing dot, for example `dyn.example.org`. Immutable.
@@ -142,6 +143,21 @@ pub struct AllowedHosts {
     /// From which namespaces.
     #[serde(default)]
     pub namespaces: AllowedNamespaces,
+
+    /// Which names hosts of other namespaces than the zone's own may have: a name, or `*.` and a
+    /// name for every name below that one. The label `{namespace}` stands for the host's
+    /// namespace: with `*.{namespace}.dyn.example.org` each has the names below its own. Default:
+    /// every name below the domain.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 3, max = 253), pattern(r"^(\*\.)?([A-Za-z0-9]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?|\{namespace\})(\.([A-Za-z0-9]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?|\{namespace\}))*$")))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub names: Vec<String>,
+
+    /// How many hosts of one namespace the zone admits, its own namespace's included: the oldest.
+    /// Every host that names the zone counts. Default: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100_000), extend("format" = "int32"))]
+    pub max_per_namespace: Option<u32>,
 }
 
 /// Namespaces whose hosts a zone admits.

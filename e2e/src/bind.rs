@@ -1,43 +1,16 @@
 //! BIND: one `named` on a loopback port, with zones and TSIG keys added while it runs.
 
 mod named_conf;
-mod query;
-mod tsig;
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    net::{Ipv4Addr, SocketAddr},
-    process::{Command, Output, Stdio},
-    time::Duration,
-};
+use std::{collections::BTreeMap, fs, net::Ipv4Addr, ops::Deref};
 
-use anyhow::{Context, Result, bail, ensure};
-use hickory_net::proto::{op::ResponseCode, rr::RecordType};
+use anyhow::{Context, Result};
 use serde_json::Value;
-use tokio::{io::AsyncWriteExt, sync::Mutex};
 
-pub use self::{
-    query::Answer,
-    tsig::{TsigAlgorithm, TsigKey},
+use crate::{
+    free_port, http,
+    name_server::{Daemon, IdleLimit, TsigAlgorithm, TsigKey, ZoneSpec},
 };
-use crate::{ChildProcess, Scratch, Signal, await_condition, debian_program, free_port, http};
-
-const START_LIMIT: Duration = Duration::from_secs(30);
-const STOP_LIMIT: Duration = Duration::from_secs(10);
-
-/// A zone that BIND is primary for.
-#[derive(Clone, Debug)]
-pub struct ZoneSpec {
-    /// The zone's name, without trailing dot.
-    pub apex: String,
-    /// The keys that may update it.
-    pub keys: Vec<TsigKey>,
-    /// Further lines of the zone file, such as `* 60 A 192.0.2.1`; names are relative to the apex.
-    pub records: Vec<String>,
-    /// Whether anyone may transfer it; [`Bind::dump`] always may.
-    pub allow_transfer: bool,
-}
 
 /// UPDATE messages for one zone since the server started, by how they ended.
 /// Those that fail TSIG never reach a zone.
@@ -68,15 +41,11 @@ struct Ports {
     statistics: u16,
 }
 
-/// A name server of its own. Zones and data survive [`Self::stop`] and [`Self::start_again`].
+/// A name server of its own.
 #[derive(Debug)]
 pub struct Bind {
-    // Declared before the folder: fields drop in this order, and named writes there.
-    named: Mutex<Option<ChildProcess>>,
-    zones: Mutex<BTreeMap<String, ZoneSpec>>,
+    daemon: Daemon,
     ports: Ports,
-    transfer_key: TsigKey,
-    scratch: Scratch,
 }
 
 impl Bind {
@@ -85,112 +54,30 @@ impl Bind {
     /// # Errors
     /// With the end of its log.
     pub async fn start() -> Result<Self> {
-        let scratch = Scratch::new("bind")?;
-        let folder = scratch.path();
+        Self::start_with(None).await
+    }
+
+    pub(crate) async fn start_with(idle_limit: IdleLimit) -> Result<Self> {
+        let daemon = Daemon::new("named", &["-f", "-g", "-n", "1", "-c", "named.conf"]).await?;
         let ports = Ports {
-            dns: free_port()?,
+            dns: daemon.address().port(),
             control: free_port()?,
             statistics: free_port()?,
         };
         let rndc = TsigKey::generate(TsigAlgorithm::HmacSha256)?;
-        let transfer_key = TsigKey::generate(TsigAlgorithm::HmacSha256)?;
-        let named = debian_program("named").await?;
-        // Where AppArmor confines /usr/sbin/named, it may not read a temporary folder; a copy may.
-        // By a process of its own: children that other threads fork meanwhile would inherit the
-        // file, open for writing, and until they execute nobody else could execute it.
-        let copied = tokio::process::Command::new("cp")
-            .arg(named)
-            .arg(folder.join("named"))
-            .status()
-            .await
-            .context("copying named")?;
-        ensure!(copied.success(), "copying named: {copied}");
+        let folder = daemon.folder();
         fs::write(
             folder.join("named.conf"),
-            named_conf::render_options(ports, &rndc),
+            named_conf::render_options(ports, idle_limit, &rndc),
         )?;
         fs::write(
             folder.join("rndc.conf"),
             named_conf::render_rndc(ports, &rndc),
         )?;
-        let bind = Self {
-            named: Mutex::new(None),
-            zones: Mutex::new(BTreeMap::new()),
-            ports,
-            transfer_key,
-            scratch,
-        };
+        let bind = Self { daemon, ports };
         bind.write_zones(&BTreeMap::new())?;
         bind.start_again().await?;
         Ok(bind)
-    }
-
-    /// Where it answers, by TCP and UDP.
-    pub fn address(&self) -> SocketAddr {
-        (Ipv4Addr::LOCALHOST, self.ports.dns).into()
-    }
-
-    /// Starts named on its port and with its data, and waits until it answers.
-    ///
-    /// # Errors
-    /// With the end of its log.
-    pub async fn start_again(&self) -> Result<()> {
-        let mut running = self.named.lock().await;
-        let folder = self.scratch.path();
-        let mut command = Command::new(folder.join("named"));
-        command
-            .args(["-f", "-g", "-n", "1", "-c", "named.conf"])
-            .current_dir(folder);
-        let process = ChildProcess::spawn("named", &command, &folder.join("named.log"))?;
-        let apexes: Vec<String> = self.zones.lock().await.keys().cloned().collect();
-        process
-            .await_start(START_LIMIT, async || {
-                // Any answer will do for a server without zones.
-                self.query("localhost", RecordType::SOA).await?;
-                for apex in &apexes {
-                    if !self.is_loaded(apex).await? {
-                        return Ok(None);
-                    }
-                }
-                Ok(Some(()))
-            })
-            .await?;
-        *running = Some(process);
-        Ok(())
-    }
-
-    /// Stops named; its zones stay on disk.
-    ///
-    /// # Errors
-    /// Where it does not end.
-    pub async fn stop(&self) -> Result<()> {
-        if let Some(process) = self.named.lock().await.take() {
-            process.stop(STOP_LIMIT).await?;
-        }
-        Ok(())
-    }
-
-    /// Freezes named by SIGSTOP: connections stay open and nothing answers.
-    ///
-    /// # Errors
-    /// Where it does not run.
-    pub async fn freeze(&self) -> Result<()> {
-        self.signal(Signal::STOP).await
-    }
-
-    /// Lets a frozen named go on.
-    ///
-    /// # Errors
-    /// Where it does not run.
-    pub async fn thaw(&self) -> Result<()> {
-        self.signal(Signal::CONT).await
-    }
-
-    async fn signal(&self, signal: Signal) -> Result<()> {
-        match &*self.named.lock().await {
-            Some(process) => process.signal(signal),
-            None => bail!("named is stopped"),
-        }
     }
 
     /// Adds a zone while named runs, and waits until it is served. A zone of the same apex keeps
@@ -199,65 +86,13 @@ impl Bind {
     /// # Errors
     /// Where named refuses the zone.
     pub async fn add_zone(&self, zone: ZoneSpec) -> Result<()> {
-        let apex = zone.apex.clone();
-        let mut zones = self.zones.lock().await;
-        let file = self.scratch.path().join(format!("{apex}.zone"));
-        if !file.exists() {
-            fs::write(file, named_conf::render_zone_file(&zone))?;
-        }
-        zones.insert(apex.clone(), zone);
-        self.write_zones(&zones)?;
-        self.rndc(&["reconfig"]).await?;
-        await_condition(&format!("named serves {apex}"), START_LIMIT, async || {
-            Ok(self.is_loaded(&apex).await?.then_some(()))
+        self.add_zone_by(zone, async |zones, _| {
+            self.write_zones(zones)?;
+            self.run("rndc", &["-c", "rndc.conf", "reconfig"], "")
+                .await
+                .with_context(|| self.log_tail(10))
         })
         .await
-        .with_context(|| self.log_tail(10))
-    }
-
-    /// Asks for one RRset, without recursion.
-    ///
-    /// # Errors
-    /// Where named does not answer within 5 s.
-    pub async fn query(&self, name: &str, record_type: RecordType) -> Result<Answer> {
-        query::ask(self.address(), name, record_type).await
-    }
-
-    /// Every record of a zone but its SOA, as `name ttl IN type rdata`, sorted.
-    ///
-    /// # Errors
-    /// Where named does not answer, or not for this zone.
-    pub async fn dump(&self, apex: &str) -> Result<Vec<String>> {
-        let mut records: Vec<String> = query::transfer(self.address(), apex, &self.transfer_key)
-            .await?
-            .into_iter()
-            .filter(|record| record.record_type() != RecordType::SOA)
-            .map(|record| record.to_string())
-            .collect();
-        records.sort();
-        Ok(records)
-    }
-
-    /// Runs nsupdate with `script` (`update …` and `prereq …` lines) in one message signed by `key`.
-    ///
-    /// # Errors
-    /// With what nsupdate says, where the server refuses.
-    pub async fn nsupdate(&self, apex: &str, key: &TsigKey, script: &str) -> Result<()> {
-        let algorithm = key.algorithm.name();
-        let address = self.address();
-        let input = format!(
-            "server {} {}\nzone {apex}\nkey {algorithm}:{} {}\n{script}\nsend\n",
-            address.ip(),
-            address.port(),
-            key.name,
-            key.secret
-        );
-        // -v: by TCP, as an UPDATE may be large.
-        let output = self.run("nsupdate", &["-v"], &input).await?;
-        if !output.status.success() {
-            bail!("nsupdate: {}", String::from_utf8_lossy(&output.stderr));
-        }
-        Ok(())
     }
 
     /// How many UPDATE messages named has had for a zone since it started.
@@ -284,50 +119,17 @@ impl Bind {
         })
     }
 
-    /// The last `lines` lines of named's log.
-    pub fn log_tail(&self, lines: usize) -> String {
-        crate::process::log_tail(&self.scratch.path().join("named.log"), lines)
-    }
-
-    async fn is_loaded(&self, apex: &str) -> Result<bool> {
-        let answer = self.query(apex, RecordType::SOA).await?;
-        Ok(answer.rcode == ResponseCode::NoError && !answer.rdata.is_empty())
-    }
-
-    async fn rndc(&self, arguments: &[&str]) -> Result<()> {
-        let output = self
-            .run("rndc", &[&["-c", "rndc.conf"], arguments].concat(), "")
-            .await?;
-        if !output.status.success() {
-            bail!(
-                "rndc {}: {}{}",
-                arguments.join(" "),
-                String::from_utf8_lossy(&output.stderr),
-                self.log_tail(10)
-            );
-        }
-        Ok(())
-    }
-
-    async fn run(&self, program: &str, arguments: &[&str], stdin: &str) -> Result<Output> {
-        let mut child = tokio::process::Command::new(debian_program(program).await?)
-            .args(arguments)
-            .current_dir(self.scratch.path())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .with_context(|| format!("starting {program}"))?;
-        if let Some(mut pipe) = child.stdin.take() {
-            pipe.write_all(stdin.as_bytes()).await?;
-        }
-        Ok(child.wait_with_output().await?)
-    }
-
     fn write_zones(&self, zones: &BTreeMap<String, ZoneSpec>) -> Result<()> {
-        let text = named_conf::render_zones(&self.transfer_key, zones.values());
-        fs::write(self.scratch.path().join("zones.conf"), text)?;
+        let text = named_conf::render_zones(self.transfer_key(), zones.values());
+        fs::write(self.folder().join("zones.conf"), text)?;
         Ok(())
+    }
+}
+
+impl Deref for Bind {
+    type Target = Daemon;
+
+    fn deref(&self) -> &Daemon {
+        &self.daemon
     }
 }

@@ -7,34 +7,46 @@
 //!      └── Operator       `dynhost run`, under the ServiceAccount and RBAC of deploy/
 //! ```
 //!
+//! [`NameServer`] is a BIND, a Knot or a PowerDNS of a test's own, for what must hold on each.
+//!
 //! Whatever is asynchronous on the other side is awaited by [`await_condition`], never by a sleep.
 
 mod bind;
 mod condition;
 mod control_plane;
 pub mod http;
+mod knot;
+mod name_server;
 mod operator;
 mod packages;
 mod ports;
+mod powerdns;
 mod process;
 mod python;
 mod random;
 pub mod scratch;
+mod side_effects;
 pub mod stack;
 mod tcp_proxy;
 mod tools;
 
-pub use bind::{Answer, Bind, TsigAlgorithm, TsigKey, UpdateCounts, ZoneSpec};
+pub use bind::{Bind, UpdateCounts};
 pub use condition::await_condition;
 pub use control_plane::{AuditEvent, AuditMark, ControlPlane};
 pub use http::Response;
+pub use knot::Knot;
+pub use name_server::{
+    Answer, Daemon, IdleLimit, NameServer, Software, TsigAlgorithm, TsigKey, ZoneSpec,
+};
 pub use operator::{Operator, operator_binary};
 pub use packages::debian_program;
 pub use ports::free_port;
+pub use powerdns::PowerDns;
 pub use process::{ChildProcess, Signal};
 pub use python::python_program;
 pub use random::{random_base64, random_hex};
 pub use scratch::Scratch;
+pub use side_effects::{CrashPoint, Memory, Release, SideEffects, When};
 pub use stack::{Stack, StackOptions, Zone, ZoneOptions};
 pub use tcp_proxy::{Mode, TcpProxy};
 pub use tools::{ControlPlaneBinary, control_plane_binary};

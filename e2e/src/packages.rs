@@ -9,12 +9,23 @@ use std::{
 use anyhow::{Context, Result, bail};
 use tokio::sync::OnceCell;
 
-/// The programs that are used, with the package that holds each.
-const PROGRAMS: [(&str, &str); 12] = [
+/// The tables that PowerDNS keeps zones in.
+pub(crate) const POWERDNS_SCHEMA: &str =
+    "/usr/share/pdns-backend-sqlite3/schema/schema.sqlite3.sql";
+
+/// The programs that are used, and a file by its whole path, with the package that holds each.
+const PROGRAMS: [(&str, &str); 19] = [
     ("named", "bind9"),
     ("rndc", "bind9-utils"),
+    ("named-checkconf", "bind9-utils"),
     ("nsupdate", "bind9-dnsutils"),
     ("dig", "bind9-dnsutils"),
+    ("knotd", "knot"),
+    ("knotc", "knot"),
+    ("pdns_server", "pdns-server"),
+    ("pdnsutil", "pdns-server"),
+    (POWERDNS_SCHEMA, "pdns-backend-sqlite3"),
+    ("sqlite3", "sqlite3"),
     ("ddclient", "ddclient"),
     ("curl", "curl"),
     ("inadyn", "inadyn"),

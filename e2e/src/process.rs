@@ -1,7 +1,7 @@
 //! Child processes that cannot outlive us.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, Read, Seek, SeekFrom},
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
@@ -71,6 +71,29 @@ impl ChildProcess {
             bail!("{} has ended ({status}): {}", self.name, self.log_tail(10));
         }
         kill_process(self.pid, signal).with_context(|| format!("signalling {}", self.name))
+    }
+
+    /// Freezes the process by SIGSTOP and waits until each of its threads has stopped, which one
+    /// that is running does a little after the signal is sent.
+    ///
+    /// # Errors
+    /// Where the process has ended.
+    pub async fn freeze(&self) -> Result<()> {
+        self.signal(Signal::STOP)?;
+        let tasks = format!("/proc/{}/task", self.pid());
+        let what = format!("{} is frozen", self.name);
+        crate::await_condition(&what, Duration::from_secs(10), async || {
+            let mut frozen = true;
+            for task in fs::read_dir(&tasks)? {
+                let status = fs::read_to_string(task?.path().join("stat"))?;
+                // proc_pid_stat(5): the state follows the name in parentheses.
+                frozen &= status
+                    .rsplit_once(')')
+                    .is_some_and(|(_, rest)| rest.trim_start().starts_with('T'));
+            }
+            Ok(frozen.then_some(()))
+        })
+        .await
     }
 
     /// The exit status, where the process has ended.

@@ -1,7 +1,11 @@
-//! A TCP proxy on loopback that can lose what passes through it.
+//! A TCP proxy on loopback that can lose or delay what passes through it.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -25,8 +29,15 @@ pub enum Mode {
     /// The server gets requests, and its replies are lost. A connection that has lost octets is
     /// closed when the mode changes, as what follows could not be understood.
     SwallowReplies,
+    /// The server gets requests, and its replies wait until the mode changes.
+    HoldReplies,
     /// Nothing passes in either direction; connections stay open and new ones are accepted.
     Hold,
+    /// A connection is closed in place of the next request on it, which the server never gets.
+    CutAtRequest,
+    /// A connection is closed in place of the next reply on it: the server has done what it was
+    /// asked, and nobody is told.
+    CutAtReply,
     /// Connections are closed, new ones at once.
     Cut,
 }
@@ -36,7 +47,15 @@ pub enum Mode {
 pub struct TcpProxy {
     address: SocketAddr,
     mode: watch::Sender<Mode>,
+    connections: Connections,
     accepting: JoinHandle<()>,
+}
+
+/// How many there have been, and how many there are.
+#[derive(Clone, Debug, Default)]
+struct Connections {
+    opened: Arc<AtomicUsize>,
+    open: Arc<AtomicUsize>,
 }
 
 impl TcpProxy {
@@ -49,16 +68,29 @@ impl TcpProxy {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, crate::free_port()?)).await?;
         let address = listener.local_addr()?;
         let (mode, current) = watch::channel(Mode::Pass);
+        let connections = Connections::default();
+        let accepting = accept(listener, server, current, connections.clone());
         Ok(Self {
             address,
             mode,
-            accepting: tokio::spawn(accept(listener, server, current)),
+            connections,
+            accepting: tokio::spawn(accepting),
         })
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// How many connections it has taken.
+    pub fn opened(&self) -> usize {
+        self.connections.opened.load(Ordering::SeqCst)
+    }
+
+    /// How many of them neither side has closed.
+    pub fn open(&self) -> usize {
+        self.connections.open.load(Ordering::SeqCst)
     }
 
     /// Changes the mode, for connections that are open too.
@@ -74,14 +106,26 @@ impl Drop for TcpProxy {
     }
 }
 
-async fn accept(listener: TcpListener, server: SocketAddr, mode: watch::Receiver<Mode>) {
-    let mut connections = JoinSet::new();
+async fn accept(
+    listener: TcpListener,
+    server: SocketAddr,
+    mode: watch::Receiver<Mode>,
+    connections: Connections,
+) {
+    let mut relays = JoinSet::new();
     loop {
         select! {
-            Some(_ended) = connections.join_next() => {}
+            Some(_ended) = relays.join_next() => {}
             accepted = listener.accept() => match accepted {
                 Ok((client, _)) => {
-                    connections.spawn(relay(client, server, mode.clone()));
+                    connections.opened.fetch_add(1, Ordering::SeqCst);
+                    connections.open.fetch_add(1, Ordering::SeqCst);
+                    let open = Arc::clone(&connections.open);
+                    let relay = relay(client, server, mode.clone());
+                    relays.spawn(async move {
+                        relay.await;
+                        open.fetch_sub(1, Ordering::SeqCst);
+                    });
                 }
                 // Too many open files, for one: it passes.
                 Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
@@ -114,6 +158,15 @@ enum Direction {
     Replies,
 }
 
+impl Direction {
+    fn is_cut_by(self, mode: Mode) -> bool {
+        matches!(
+            (self, mode),
+            (Self::Requests, Mode::CutAtRequest) | (Self::Replies, Mode::CutAtReply)
+        )
+    }
+}
+
 /// Relays one direction until an end closes or the mode says so.
 async fn pump(
     mut from: OwnedReadHalf,
@@ -128,7 +181,8 @@ async fn pump(
         if now == Mode::Cut || (has_swallowed && now != Mode::SwallowReplies) {
             return;
         }
-        if now == Mode::Hold {
+        let waits = now == Mode::HoldReplies && direction == Direction::Replies;
+        if now == Mode::Hold || waits {
             if mode.changed().await.is_err() {
                 return;
             }
@@ -141,6 +195,7 @@ async fn pump(
             },
             read = from.read(&mut buffer) => match read {
                 Ok(0) | Err(_) => return,
+                Ok(_) if direction.is_cut_by(now) => return,
                 Ok(_) if direction == Direction::Replies && now == Mode::SwallowReplies => {
                     has_swallowed = true;
                 }

@@ -6,8 +6,8 @@
 use std::{path::Path, time::Duration};
 
 use dynhost_e2e::{
-    AuditEvent, Bind, ControlPlane, Mode, TcpProxy, TsigAlgorithm, TsigKey, ZoneSpec,
-    await_condition, random_hex,
+    AuditEvent, ControlPlane, Mode, NameServer, Software, TcpProxy, TsigAlgorithm, TsigKey,
+    ZoneSpec, await_condition, random_hex,
 };
 use hickory_net::proto::{op::ResponseCode, rr::RecordType};
 use k8s_openapi::api::core::v1::Namespace;
@@ -115,50 +115,59 @@ subjects: [{kind: ServiceAccount, name: smoke, namespace: default}]
 ";
 
 #[tokio::test]
-async fn bind_takes_updates_by_every_algorithm_and_counts_them() {
-    let bind = Bind::start().await.unwrap();
-    for algorithm in [
-        TsigAlgorithm::HmacSha1,
-        TsigAlgorithm::HmacSha256,
-        TsigAlgorithm::HmacSha384,
-        TsigAlgorithm::HmacSha512,
-    ] {
-        let apex = format!("z{}.example.org", random_hex(4).unwrap());
-        let key = TsigKey::generate(algorithm).unwrap();
-        bind.add_zone(ZoneSpec {
-            apex: apex.clone(),
-            keys: vec![key.clone()],
-            records: vec!["*.wild TXT \"there\"".to_owned()],
-            allow_transfer: false,
-        })
-        .await
-        .unwrap();
-        let home = format!("home.{apex}");
-        let add = format!("update add {home} 30 A 198.51.100.7");
-        bind.nsupdate(&apex, &key, &add).await.unwrap();
-        let taken = format!("prereq nxrrset {home} A\n{add}");
-        bind.nsupdate(&apex, &key, &taken).await.unwrap_err();
+async fn name_servers_take_updates_by_every_algorithm_and_keep_them() {
+    for software in Software::ALL {
+        let server = NameServer::start(software, None).await.unwrap();
+        for algorithm in [
+            TsigAlgorithm::HmacSha1,
+            TsigAlgorithm::HmacSha256,
+            TsigAlgorithm::HmacSha384,
+            TsigAlgorithm::HmacSha512,
+        ] {
+            let apex = format!("z{}.example.org", random_hex(4).unwrap());
+            let key = TsigKey::generate(algorithm).unwrap();
+            let spec = ZoneSpec {
+                apex: apex.clone(),
+                keys: vec![key.clone()],
+                records: vec!["*.wild TXT \"there\"".to_owned()],
+                allow_transfer: false,
+            };
+            server.add_zone(spec.clone()).await.unwrap();
+            let home = format!("home.{apex}");
+            let add = format!("update add {home} 30 A 198.51.100.7");
+            server.nsupdate(&apex, &key, &add).await.unwrap();
+            let taken = format!("prereq nxrrset {home} A\n{add}");
+            server.nsupdate(&apex, &key, &taken).await.unwrap_err();
 
-        let answer = bind.query(&home, RecordType::A).await.unwrap();
-        assert_eq!(answer.rdata, ["198.51.100.7"]);
-        assert_eq!(answer.ttl, Some(30));
-        let absent = bind
-            .query(&format!("no.{apex}"), RecordType::A)
-            .await
-            .unwrap();
-        assert_eq!(absent.rcode, ResponseCode::NXDomain);
-        let counts = bind.update_counts(&apex).await.unwrap();
-        assert_eq!((counts.done, counts.bad_prerequisite), (1, 1), "{counts:?}");
+            let answer = server.query(&home, RecordType::A).await.unwrap();
+            assert_eq!(answer.rdata, ["198.51.100.7"], "{software:?}");
+            assert_eq!(answer.ttl, Some(30), "{software:?}");
+            let absent = format!("no.{apex}");
+            let absent = server.query(&absent, RecordType::A).await.unwrap();
+            assert_eq!(absent.rcode, ResponseCode::NXDomain, "{software:?}");
+            if let NameServer::Bind(bind) = &server {
+                let counts = bind.update_counts(&apex).await.unwrap();
+                assert_eq!((counts.done, counts.bad_prerequisite), (1, 1), "{counts:?}");
+            }
 
-        bind.stop().await.unwrap();
-        bind.query(&home, RecordType::A).await.unwrap_err();
-        bind.start_again().await.unwrap();
-        let dump = bind.dump(&apex).await.unwrap();
-        assert_eq!(dump.len(), 4, "{dump:#?}");
-        assert!(
-            dump.contains(&format!("{home}. 30 IN A 198.51.100.7")),
-            "{dump:#?}"
-        );
+            // New keys, the former data.
+            let keys = vec![TsigKey::generate(algorithm).unwrap()];
+            let keys = ZoneSpec { keys, ..spec };
+            server.add_zone(keys.clone()).await.unwrap();
+            server.nsupdate(&apex, &key, &add).await.unwrap_err();
+            let more = format!("update add {home} 30 A 198.51.100.8");
+            server.nsupdate(&apex, &keys.keys[0], &more).await.unwrap();
+
+            server.stop().await.unwrap();
+            server.query(&home, RecordType::A).await.unwrap_err();
+            server.start_again().await.unwrap();
+            let dump = server.dump(&apex).await.unwrap();
+            assert_eq!(dump.len(), 5, "{software:?}: {dump:#?}");
+            assert!(
+                dump.contains(&format!("{home}. 30 IN A 198.51.100.7")),
+                "{software:?}: {dump:#?}"
+            );
+        }
     }
 }
 

@@ -42,6 +42,12 @@ const API_WRITES: Description = Description {
     labels: "kind",
     help: "Writes sent to the API server by kind",
 };
+const FAILED_HEARTBEATS: Description = Description {
+    name: "failed_heartbeats",
+    kind: Kind::Counter,
+    labels: "",
+    help: "Attempts to note that a client was seen that failed and are repeated",
+};
 const DROPPED_EVENTS: Description = Description {
     name: "dropped_events",
     kind: Kind::Counter,
@@ -91,10 +97,18 @@ const HOSTS: Description = Description {
     help: "DynamicHosts known",
 };
 
-const ALL: [&Description; 11] = [
+const PAUSED_DELETIONS: Description = Description {
+    name: "paused_deletions",
+    kind: Kind::Gauge,
+    labels: "",
+    help: "Names whose removal waits for the approval of their zone's administrator",
+};
+
+const ALL: [&Description; 13] = [
     &REQUESTS,
     &DNS_CHANGES,
     &API_WRITES,
+    &FAILED_HEARTBEATS,
     &DROPPED_EVENTS,
     &LIMITED_REQUESTS,
     &CLOSED_CONNECTIONS,
@@ -103,6 +117,7 @@ const ALL: [&Description; 11] = [
     &DRIFT_CHECKED,
     &ORPHANED_MARKERS,
     &HOSTS,
+    &PAUSED_DELETIONS,
 ];
 
 /// The reference page of all metrics, as Markdown: `docs/reference/metrics.md`.
@@ -133,6 +148,7 @@ pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
     dns_changes: Family<ResultLabels, Counter>,
     api_writes: Family<KindLabels, Counter>,
+    failed_heartbeats: Counter,
     dropped_events: Counter,
     limited_requests: Family<LimitLabels, Counter>,
     closed_connections: Family<ReasonLabels, Counter>,
@@ -141,6 +157,7 @@ pub struct Metrics {
     drift_checked: Gauge,
     orphaned_markers: Gauge,
     hosts: Gauge,
+    paused_deletions: Gauge,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -182,6 +199,7 @@ impl Default for Metrics {
             requests: registered(&mut registry, &REQUESTS),
             dns_changes: registered(&mut registry, &DNS_CHANGES),
             api_writes: registered(&mut registry, &API_WRITES),
+            failed_heartbeats: registered(&mut registry, &FAILED_HEARTBEATS),
             dropped_events: registered(&mut registry, &DROPPED_EVENTS),
             limited_requests: registered(&mut registry, &LIMITED_REQUESTS),
             closed_connections: registered(&mut registry, &CLOSED_CONNECTIONS),
@@ -190,6 +208,7 @@ impl Default for Metrics {
             drift_checked: registered(&mut registry, &DRIFT_CHECKED),
             orphaned_markers: registered(&mut registry, &ORPHANED_MARKERS),
             hosts: registered(&mut registry, &HOSTS),
+            paused_deletions: registered(&mut registry, &PAUSED_DELETIONS),
             registry,
         }
     }
@@ -224,6 +243,11 @@ impl Metrics {
         self.api_writes.get_or_create(&KindLabels { kind }).inc();
     }
 
+    /// That a client was seen could not be noted yet.
+    pub fn count_failed_heartbeat(&self) {
+        self.failed_heartbeats.inc();
+    }
+
     /// An Event was not sent because of the budget.
     pub fn count_dropped_event(&self) {
         self.dropped_events.inc();
@@ -241,6 +265,12 @@ impl Metrics {
         self.closed_connections
             .get_or_create(&ReasonLabels { reason })
             .inc();
+    }
+
+    /// So many names are not removed before somebody approves it.
+    pub fn show_paused_deletions(&self, names: usize) {
+        self.paused_deletions
+            .set(i64::try_from(names).unwrap_or(i64::MAX));
     }
 
     /// A zone was looked through for drift.
@@ -286,9 +316,11 @@ mod tests {
         metrics.count_request("dyndns2", "good");
         metrics.count_dns_change("applied");
         metrics.count_api_write("secret");
+        metrics.count_failed_heartbeat();
         metrics.count_dropped_event();
         metrics.count_limited_request("source");
         metrics.count_closed_connection("displaced");
+        metrics.show_paused_deletions(12);
         metrics.count_drift_pass("transfer", "drifted");
         metrics.count_drift_repair();
         metrics.set_drift_checked(1_800_000_000);
@@ -298,6 +330,7 @@ mod tests {
             "dynhost_requests_total{protocol=\"dyndns2\",result=\"good\"} 1",
             "dynhost_dns_changes_total{result=\"applied\"} 1",
             "dynhost_api_writes_total{kind=\"secret\"} 1",
+            "dynhost_failed_heartbeats_total 1",
             "dynhost_dropped_events_total 1",
             "dynhost_limited_requests_total{limit=\"source\"} 1",
             "dynhost_closed_connections_total{reason=\"displaced\"} 1",
@@ -306,6 +339,7 @@ mod tests {
             "dynhost_drift_checked_timestamp_seconds 1800000000",
             "dynhost_orphaned_markers 3",
             "dynhost_hosts 7",
+            "dynhost_paused_deletions 12",
         ] {
             assert!(page.lines().any(|l| l == line), "{line} is not in\n{page}");
         }

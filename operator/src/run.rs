@@ -106,6 +106,7 @@ async fn operate(options: RunOptions) -> anyhow::Result<()> {
         let controller = Controller::new(
             client.clone(),
             index.clone(),
+            freshness.clone(),
             metrics.clone(),
             events,
             outcomes_sender,
@@ -114,20 +115,22 @@ async fn operate(options: RunOptions) -> anyhow::Result<()> {
         let controller = Arc::new(controller);
         let (watcher, end) = (controller.clone(), when_stopped());
         tasks.spawn(async move { watcher.watch_drift(end).await });
-        let (fresh, end) = (freshness.clone(), when_stopped());
-        tasks.spawn(async move { controller.run(&fresh, affected, end).await });
+        let end = when_stopped();
+        tasks.spawn(async move { controller.run(affected, end).await });
     }
     let mut endpoint_options = options.endpoint;
     fit_into_file_limit(&mut endpoint_options.limits)?;
-    let endpoint = Endpoint::new(
+    let endpoint = Arc::new(Endpoint::new(
         index.clone(),
         freshness.clone(),
         client,
         metrics.clone(),
         endpoint_patches,
         endpoint_options,
-    );
-    tasks.spawn(endpoint::serve(clients, Arc::new(endpoint), when_stopped()));
+    ));
+    let (heartbeats, end) = (endpoint.clone(), when_stopped());
+    tasks.spawn(async move { heartbeats.write_heartbeats(end).await });
+    tasks.spawn(endpoint::serve(clients, endpoint, when_stopped()));
     let admin = admin::router(Admin {
         index,
         freshness,

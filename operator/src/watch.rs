@@ -6,14 +6,17 @@
 use std::collections::HashSet;
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::{StreamExt as _, TryStreamExt as _};
+use jiff::Timestamp;
 use kube::api::{Api, ListParams, WatchEvent, WatchParams};
 use kube::core::Resource;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
+use crate::in_sync::{Moment, Unbroken};
 use crate::index::object::ObjectKey;
 
 /// A watch is asked to end after this long, so that its renewal shows that the API server is there.
@@ -49,6 +52,7 @@ pub struct Heard {
     /// Milliseconds from `start`, plus one; 0 means never.
     at: AtomicU64,
     listed: AtomicBool,
+    unbroken: Mutex<Option<Unbroken>>,
 }
 
 impl Default for Heard {
@@ -57,6 +61,7 @@ impl Default for Heard {
             start: Instant::now(),
             at: AtomicU64::new(0),
             listed: AtomicBool::new(false),
+            unbroken: Mutex::default(),
         }
     }
 }
@@ -65,6 +70,8 @@ impl Heard {
     fn now(&self) {
         let millis = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX - 1);
         self.at.store(millis + 1, Ordering::Relaxed);
+        let mut unbroken = self.unbroken.lock().unwrap_or_else(PoisonError::into_inner);
+        *unbroken = Some(Unbroken::heard(*unbroken, this_moment()));
     }
 
     fn forget(&self) {
@@ -78,6 +85,13 @@ impl Heard {
                 .elapsed()
                 .saturating_sub(Duration::from_millis(at)),
         )
+    }
+}
+
+fn this_moment() -> Moment {
+    Moment {
+        steady: std::time::Instant::now(),
+        wall: Timestamp::now(),
     }
 }
 
@@ -101,6 +115,20 @@ impl Freshness {
     /// Whether the hosts' watch heard from the API server within this time.
     pub fn heard_within(&self, limit: Duration) -> bool {
         self.hosts.age().is_some_and(|age| age <= limit)
+    }
+
+    /// For how long every watch has known its objects and was heard without a gap; `None`: one does
+    /// not now.
+    pub fn in_sync_for(&self) -> Option<Duration> {
+        let now = this_moment();
+        let lasts = |heard: &Heard| {
+            heard.age()?;
+            let unbroken = heard.unbroken.lock();
+            (*unbroken.unwrap_or_else(PoisonError::into_inner))?.lasts(now)
+        };
+        let all = [&self.hosts, &self.zones, &self.keys, &self.namespaces];
+        let all: Option<Vec<_>> = all.into_iter().map(lasts).collect();
+        all?.into_iter().min()
     }
 
     /// How long the hosts' watch has been silent; `None`: it was never heard.
@@ -302,4 +330,26 @@ fn key_of(object: &impl Resource) -> ObjectKey {
         meta.namespace.as_deref().unwrap_or_default(),
         meta.name.as_deref().unwrap_or_default(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn we_are_in_sync_while_every_watch_is_heard() {
+        assert_eq!(Freshness::default().in_sync_for(), None);
+        let freshness = Freshness::just_synced();
+        assert!(freshness.in_sync_for().is_some());
+        // A list is not whole.
+        freshness.keys.forget();
+        assert_eq!(freshness.in_sync_for(), None);
+        freshness.keys.now();
+        assert!(freshness.in_sync_for().is_some());
+        let never_listed = Freshness {
+            namespaces: Heard::default(),
+            ..freshness
+        };
+        assert_eq!(never_listed.in_sync_for(), None);
+    }
 }

@@ -2,16 +2,21 @@
 
 use std::fmt::Write;
 
-use super::{Ports, ZoneSpec, tsig::TsigKey};
+use super::Ports;
+use crate::name_server::{IdleLimit, TsigKey, ZoneSpec};
 
 /// `named.conf`. Relative paths are below the folder that named is started in.
-pub(super) fn render_options(ports: Ports, rndc: &TsigKey) -> String {
+pub(super) fn render_options(ports: Ports, idle_limit: IdleLimit, rndc: &TsigKey) -> String {
     let Ports {
         dns,
         control,
         statistics,
     } = ports;
     let rndc = render_key(rndc, "rndc");
+    // In tenths of seconds.
+    let idle_limit = idle_limit.map_or_else(String::new, |limit| {
+        format!("  tcp-idle-timeout {};\n", limit.as_secs() * 10)
+    });
     format!(
         r#"options {{
   directory ".";
@@ -27,7 +32,7 @@ pub(super) fn render_options(ports: Ports, rndc: &TsigKey) -> String {
   empty-zones-enable no;
   notify no;
   zone-statistics full;
-}};
+{idle_limit}}};
 {rndc}controls {{ inet 127.0.0.1 port {control} allow {{ 127.0.0.1; }} keys {{ "rndc"; }}; }};
 statistics-channels {{ inet 127.0.0.1 port {statistics} allow {{ 127.0.0.1; }}; }};
 logging {{
@@ -69,27 +74,15 @@ pub(super) fn render_zones<'a>(
             text,
             r#"zone "{apex}" {{
   type primary;
-  file "{apex}.zone";
+  file "{file}";
   masterfile-format text;
   allow-update {{{updaters} }};
   allow-transfer {{ key "{transfer}";{anyone} }};
 }};"#,
             apex = zone.apex,
+            file = zone.file_name(),
             transfer = transfer_key.name,
         );
-    }
-    text
-}
-
-/// A zone's first contents: SOA, NS, the name server's address, then the test's own records.
-pub(super) fn render_zone_file(zone: &ZoneSpec) -> String {
-    let mut text = format!(
-        "$ORIGIN {apex}.\n$TTL 60\n@ SOA ns1 hostmaster 1 3600 600 86400 60\n@ NS ns1\nns1 A 127.0.0.1\n",
-        apex = zone.apex
-    );
-    for record in &zone.records {
-        text += record;
-        text.push('\n');
     }
     text
 }

@@ -81,6 +81,8 @@ impl Zone {
                 address: Default::default(),
                 ipv6: None,
                 aliases: Vec::new(),
+                stale_after: None,
+                when_stale: Default::default(),
                 deletion_policy: Default::default(),
                 suspend: false,
             },
@@ -165,6 +167,7 @@ impl Stack {
                         from: options.from,
                         selector: None,
                     },
+                    ..AllowedHosts::default()
                 },
                 ownership: Ownership {
                     mode: options.ownership_mode,

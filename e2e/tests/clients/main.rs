@@ -46,11 +46,19 @@ fn operator_arguments() -> Vec<String> {
     arguments.map(str::to_owned).into()
 }
 
-/// `status.observed` of a stored host; `Null` where it has none.
+/// `status.observed` of a stored host, but for when a client was last seen, which is noted behind
+/// the answers; `Null` where it has none.
 async fn observed(stack: &Stack, host: &DynamicHost) -> Result<Value> {
     let hosts = stack.hosts(&host.namespace().unwrap()).await?;
     let stored = serde_json::to_value(hosts.get(&host.name_any()).await?)?;
-    Ok(stored["status"]["observed"].clone())
+    let mut observed = stored["status"]["observed"].clone();
+    if let Some(members) = observed.as_object_mut() {
+        members.remove("lastSeen");
+        if members.is_empty() {
+            observed = Value::Null;
+        }
+    }
+    Ok(observed)
 }
 
 /// The addresses in `status.observed`, IPv4 first, then the prefix.

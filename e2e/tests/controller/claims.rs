@@ -67,7 +67,7 @@ async fn of_two_zones_for_one_domain_the_first_writer_of_a_name_keeps_it() -> Re
 
 /// Waits until an object that is created now is younger than `host`: the API server's times have
 /// seconds.
-async fn await_younger(host: &LiveHost<'_>) -> Result<()> {
+pub(crate) async fn await_younger(host: &LiveHost<'_>) -> Result<()> {
     let created = host.get().await?.creation_timestamp();
     let probe: ConfigMap = serde_json::from_value(json!({"metadata": {"generateName": "probe-"}}))?;
     let probes: Api<ConfigMap> = Api::namespaced(host.stack.client().await?, &host.namespace);

@@ -2,10 +2,11 @@
 
 use dynhost::index::host::Host;
 use dynhost::update::decide::{Addresses, News, Told};
+use dynhost::update::heartbeat::heartbeat_patch;
 use dynhost::update::patch::{Guard, Provenance, guarded_patch};
 use dynhost_crds::host::{DynamicHost, DynamicHostSpec, ZoneRef};
 use dynhost_e2e::{ControlPlane, stack::install};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::json;
@@ -37,6 +38,13 @@ fn patch_for(
         guard,
         Timestamp::now(),
     ))
+}
+
+/// A client that is seen seven hours from now.
+fn heartbeat(host: &DynamicHost) -> Patch<()> {
+    let host = Host::from_object(host).unwrap();
+    let seen = Timestamp::now() + SignedDuration::from_hours(7);
+    Patch::Json(heartbeat_patch(&host, seen, Guard::FormerValues).unwrap())
 }
 
 #[tokio::test]
@@ -85,7 +93,15 @@ async fn the_api_server_stores_a_report_only_over_the_value_it_was_decided_on() 
     ))
     .await;
 
-    // A family is missing.
+    // Decided before there was a status, or before another heartbeat.
+    refused(&heartbeat(&bare)).await;
+    let seen = send(&heartbeat(&one)).await.unwrap();
+    refused(&heartbeat(&one)).await;
+    let observed = |host: &DynamicHost| host.status.clone().unwrap().observed.unwrap();
+    assert_eq!(observed(&seen).ipv4, observed(&one).ipv4);
+    assert!(observed(&seen).last_seen > observed(&one).last_seen);
+
+    // A family is missing. That a client was seen meanwhile does not matter.
     let second = patch_for(&one, None, Some("2001:db8::1"), former);
     let two = send(&second).await.unwrap();
     refused(&second).await;
@@ -106,7 +122,7 @@ async fn the_api_server_stores_a_report_only_over_the_value_it_was_decided_on() 
     .await;
     let three = send(&third).await.unwrap();
     refused(&third).await;
-    let observed = three.status.clone().unwrap().observed.unwrap();
+    let observed = observed(&three);
     assert_eq!(
         observed.ipv4.as_ref().unwrap().address.unwrap().to_string(),
         "198.51.100.2"

@@ -9,6 +9,7 @@ mod clients;
 mod dialects;
 mod guarded_patch;
 mod haproxy;
+mod heartbeats;
 mod legacy_status;
 mod limits;
 mod policies;

@@ -7,6 +7,7 @@ use dynhost_crds::{
 };
 use dynhost_e2e::{Operator, Stack, Zone};
 use hickory_net::proto::rr::RecordType;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
     Api, ResourceExt as _,
@@ -71,10 +72,14 @@ impl<'a> Home<'a> {
         awaited.await.unwrap()
     }
 
+    /// What is stored, but for when a client was last seen: that is noted behind the answers.
     pub(crate) async fn observed(&self) -> Observed {
         let host = self.hosts.get(&self.host.name_any()).await.unwrap();
         let status = host.status.unwrap_or_default();
-        status.observed.unwrap_or_default()
+        Observed {
+            last_seen: None,
+            ..status.observed.unwrap_or_default()
+        }
     }
 
     /// IPv4 address, IPv6 address, prefix and time of the newest signed request, as stored; `-`
@@ -91,6 +96,30 @@ impl<'a> Home<'a> {
             text(observed.signed_at.map(|at| at.as_second())),
         ]
         .join(" ")
+    }
+
+    /// When a client was last seen.
+    pub(crate) async fn last_seen(&self) -> Option<Timestamp> {
+        let host = self.hosts.get(&self.host.name_any()).await.unwrap();
+        host.status?.observed?.last_seen
+    }
+
+    /// Changes the status, past endpoint and controller.
+    pub(crate) async fn merge_status(&self, status: Value) {
+        let (name, params) = (self.host.name_any(), PatchParams::default());
+        let patch = Patch::Merge(json!({ "status": status }));
+        let patched = self.hosts.patch_status(&name, &params, &patch).await;
+        patched.unwrap();
+    }
+
+    /// Waits until status says that all is published.
+    pub(crate) async fn await_published(&self) {
+        let namespace = self.host.namespace().unwrap();
+        let (name, of) = (self.host.name_any(), ConditionType::Published);
+        let published = self
+            .stack
+            .await_reason(&namespace, &name, of, Reason::Published);
+        published.await.unwrap();
     }
 
     /// Changes the spec by a merge patch.

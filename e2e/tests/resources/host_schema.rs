@@ -75,6 +75,13 @@ async fn every_other_field_of_a_host_is_bounded() {
         ("spec.address.from", "Request".into()),
         ("spec.address.from", "Connection".into()),
         ("spec.address.allowPrivate", true.into()),
+        ("spec.staleAfter", "1m".into()),
+        ("spec.staleAfter", "60s".into()),
+        ("spec.staleAfter", "36h".into()),
+        ("spec.staleAfter", "1h30m".into()),
+        ("spec.staleAfter", "8760h".into()),
+        ("spec.staleAfter", "99999s99999s99999s".into()),
+        ("spec.whenStale", "Keep".into()),
         ("spec.deletionPolicy", "Retain".into()),
         ("spec.suspend", true.into()),
     ] {
@@ -152,6 +159,30 @@ async fn every_other_field_of_a_host_is_bounded() {
             "spec.address.from",
             "Client".into(),
             "supported values: \"Any\", \"Request\", \"Connection\"",
+        ),
+        ("spec.staleAfter", "".into(), "at least 2 chars long"),
+        ("spec.staleAfter", "36".into(), "should match"),
+        ("spec.staleAfter", "1d".into(), "should match"),
+        ("spec.staleAfter", "90000ms".into(), "should match"),
+        ("spec.staleAfter", "1.5h".into(), "should match"),
+        ("spec.staleAfter", "-1h".into(), "should match"),
+        ("spec.staleAfter", "100000s".into(), "should match"),
+        ("spec.staleAfter", "1h1h1h1h".into(), "should match"),
+        ("spec.staleAfter", 3600.into(), "must be of type string"),
+        ("spec.staleAfter", "0001h".repeat(4).into(), "Too long"),
+        ("spec.staleAfter", "59s".into(), OUT_OF_BOUNDS),
+        ("spec.staleAfter", "0h".into(), OUT_OF_BOUNDS),
+        ("spec.staleAfter", "8760h1s".into(), OUT_OF_BOUNDS),
+        ("spec.staleAfter", "99999h".into(), OUT_OF_BOUNDS),
+        (
+            "spec.whenStale",
+            "Delete".into(),
+            "supported values: \"Keep\", \"Remove\"",
+        ),
+        (
+            "spec.whenStale",
+            "Remove".into(),
+            "whenStale: Remove needs staleAfter",
         ),
         (
             "spec.deletionPolicy",
@@ -260,6 +291,142 @@ async fn allowed_sources_are_ranges_or_addresses() {
     }
 }
 
+const OUT_OF_BOUNDS: &str = "staleAfter is from 1m to 8760h";
+#[tokio::test]
+async fn aliases_are_other_names_with_an_asterisk_in_front_at_most() {
+    let schema = Schema::of_hosts().await;
+    let field = "spec.aliases";
+    for valid in [
+        json!([]),
+        json!([{"name": "www.home.dyn.example.org"}]),
+        json!([{"name": "*.home.dyn.example.org", "type": "Address"}]),
+        json!([{"name": "WWW.home.dyn.example.org", "type": "CNAME"}]),
+        // Whether the zone has such a name is judged later.
+        json!([{"name": "www.example.com"}]),
+        json!([{"name": name_of(244)}]),
+        aliases(16),
+    ] {
+        schema.accepts(field, valid).await;
+    }
+    let malformed = "spec.aliases[0].name in body should match";
+    for invalid in [
+        "www",
+        "www.home.dyn.example.org.",
+        "www..dyn.example.org",
+        "a.*.dyn.example.org",
+        "*.*.dyn.example.org",
+        "*a.dyn.example.org",
+        "**.dyn.example.org",
+        "_dynhost.home.dyn.example.org",
+        "bücher.example.org",
+        "www.example.org/x",
+        "w w.example.org",
+        "www.example.org\n",
+        "*.",
+    ] {
+        let why = match invalid.len() {
+            0..3 => "at least 3 chars long",
+            _ => malformed,
+        };
+        schema.refuses(field, json!([{"name": invalid}]), why).await;
+    }
+    let one = |name: &str| json!({"name": name});
+    let twice = json!([one("a.home.dyn.example.org"), one("a.home.dyn.example.org")]);
+    let of_both_types = json!([one("a.b"), {"name": "a.b", "type": "CNAME"}]);
+    for (invalid, why) in [
+        (aliases(17), "must have at most 16 items"),
+        (twice, "Duplicate value"),
+        (of_both_types, "Duplicate value"),
+        (
+            json!([one("home.dyn.example.org")]),
+            "an alias is another name than hostname",
+        ),
+        (
+            json!([one(&name_of(245))]),
+            "Too long: may not be more than 244",
+        ),
+        (
+            json!([{"type": "CNAME"}]),
+            "spec.aliases[0].name: Required value",
+        ),
+        (
+            json!([{"name": "a.b", "type": "Cname"}]),
+            "supported values: \"Address\", \"CNAME\"",
+        ),
+        (json!([{"name": "a.b", "target": "c.d"}]), "unknown field"),
+        (
+            json!(["www.home.dyn.example.org"]),
+            "must be of type object",
+        ),
+    ] {
+        schema.refuses(field, invalid, why).await;
+    }
+}
+
+/// So many different ones.
+fn aliases(number: usize) -> Value {
+    let alias = |n| json!({"name": format!("a{n}.home.dyn.example.org"), "type": "CNAME"});
+    (0..number).map(alias).collect()
+}
+
+#[tokio::test]
+async fn an_ipv6_address_is_made_from_an_interface_id_or_a_mac_address() {
+    let schema = Schema::of_hosts().await;
+    let field = "spec.ipv6";
+    for valid in [
+        json!({"interfaceID": "::1"}),
+        json!({"interfaceID": "::1234:5678:9abc:def0"}),
+        json!({"interfaceID": "0:0:0:5::1234"}),
+        json!({"interfaceID": "::192.0.2.1"}),
+        json!({"macAddress": "00:00:5e:00:53:01"}),
+        json!({"macAddress": "00-00-5E-00-53-01"}),
+        json!({"interfaceID": "::1", "prefixFrom": {"name": "router.of-us"}}),
+    ] {
+        schema.accepts(field, valid).await;
+    }
+    let both = "exactly one of interfaceID and macAddress must be set";
+    let id = "interfaceID is the end of an IPv6 address, such as ::1234";
+    let interface = |id: &str| json!({"interfaceID": id});
+    let mac = |mac: &str| json!({"macAddress": mac});
+    let from = |from: Value| json!({"interfaceID": "::1", "prefixFrom": from});
+    for (invalid, why) in [
+        (json!({}), both),
+        (json!({"prefixFrom": {"name": "router"}}), both),
+        (
+            json!({"interfaceID": "::1", "macAddress": "00:00:5e:00:53:01"}),
+            both,
+        ),
+        // Bits of the prefix, which is not the host's to choose.
+        (interface("1::1"), id),
+        (interface("0:0:1::1"), id),
+        (interface("2001:db8::1"), id),
+        (interface("::ffff:0:0:0:0:1"), id),
+        (interface("0::"), id),
+        (interface("0:0:0:0:0:0:0:0"), id),
+        (interface("1234"), id),
+        (interface("router"), id),
+        (interface("192.0.2.1"), id),
+        (interface("::1/64"), id),
+        (interface("::1%eth0"), id),
+        (interface("::"), "at least 3 chars long"),
+        (interface(&"0".repeat(46)), "Too long"),
+        (mac("00:00:5e:00:53"), "at least 17 chars long"),
+        (mac("00:00:5e:00:53:01:02"), "Too long"),
+        (mac("00:00:5e:00:53:0g"), "should match"),
+        (mac("0000:5e00:5301:00"), "should match"),
+        (mac("00005e005301"), "at least 17 chars long"),
+        (from(json!({})), "prefixFrom.name: Required value"),
+        (from(json!({"name": ""})), "at least 1 chars long"),
+        (from(json!({"name": "other/router"})), "should match"),
+        (
+            from(json!({"name": "router", "namespace": "other"})),
+            "unknown field",
+        ),
+    ] {
+        schema.refuses(field, invalid, why).await;
+    }
+}
+
 /// RFC 8032 section 7.1, TEST 1.
 const PUBLIC_KEY: &str = "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
 
@@ -286,6 +453,7 @@ async fn a_host_has_defaults() {
         "families": ["IPv4", "IPv6"],
         "auth": {"tokenInURL": "Allow", "allowClear": false},
         "address": {"from": "Any", "allowPrivate": false},
+        "whenStale": "Keep",
         "deletionPolicy": "Delete",
         "suspend": false,
     });
@@ -323,8 +491,26 @@ async fn hostname_and_zone_of_a_host_never_change_and_the_rest_may() {
         (json!({"address": {"allowPrivate": true}}), None),
         (json!({"address": {"from": "Request"}}), None),
         (json!({"address": {"allowedSources": ["::/0"]}}), None),
+        (
+            json!({"whenStale": "Remove"}),
+            Some("whenStale: Remove needs staleAfter"),
+        ),
+        (json!({"staleAfter": "36h", "whenStale": "Remove"}), None),
+        (
+            json!({"staleAfter": null}),
+            Some("whenStale: Remove needs staleAfter"),
+        ),
+        (json!({"staleAfter": null, "whenStale": "Keep"}), None),
         (json!({"deletionPolicy": "Retain"}), None),
         (json!({"suspend": true}), None),
+        (json!({"ipv6": {"interfaceID": "::1"}}), None),
+        (
+            json!({"ipv6": {"macAddress": "00:00:5e:00:53:01"}}),
+            Some("exactly one of interfaceID and macAddress must be set"),
+        ),
+        (json!({"ipv6": null}), None),
+        (json!({"aliases": aliases(2)}), None),
+        (json!({"aliases": null}), None),
     ] {
         check_change(&hosts, change, refusal).await;
     }
@@ -332,6 +518,8 @@ async fn hostname_and_zone_of_a_host_never_change_and_the_rest_may() {
 
 #[tokio::test]
 async fn a_host_with_everything_at_its_bound_is_accepted() {
+    let alias = |n| json!({"name": format!("a{n:02}.{}", name_of(240)), "type": "Address"});
+    let longest_aliases: Vec<_> = (0..16).map(alias).collect();
     let hosts: Api<DynamicHost> = store(json!({
         "hostname": name_of(244),
         "zoneRef": {"name": "a".repeat(253), "namespace": "a".repeat(63)},
@@ -349,6 +537,13 @@ async fn a_host_with_everything_at_its_bound_is_accepted() {
             "allowedSources": sources(64),
             "allowPrivate": true,
         },
+        "staleAfter": "99999s99999s99999s",
+        "whenStale": "Remove",
+        "ipv6": {
+            "interfaceID": "0000:0000:0000:ffff:ffff:ffff:255.255.255.255",
+            "prefixFrom": {"name": "a".repeat(253)},
+        },
+        "aliases": longest_aliases,
         "deletionPolicy": "Retain",
         "suspend": true,
     }))
@@ -390,8 +585,9 @@ async fn a_host_with_everything_at_its_bound_is_accepted() {
                 "client": "~".repeat(64),
             },
             "signedAt": time,
+            "lastSeen": time,
         },
-        "published": {"rrsets": vec![rrset; 8], "marker": "m".repeat(255), "at": time},
+        "published": {"rrsets": vec![rrset; 40], "marker": "m".repeat(255), "at": time},
         "conditions": (0..16).map(condition).collect::<Vec<_>>(),
     });
     let params = PatchParams::default().dry_run();

@@ -18,5 +18,6 @@ mod hidden_names;
 mod host_schema;
 mod leak;
 mod schema;
+mod tenancy;
 mod update_keys;
 mod zone_schema;

@@ -164,6 +164,78 @@ fn selector(operator: &str, values: Value) -> Value {
 }
 
 #[tokio::test]
+async fn allowed_names_are_names_below_the_domain_or_all_below_one() {
+    let schema = Schema::of_zones().await;
+    let field = "spec.allowedHosts.names";
+    for valid in [
+        json!([]),
+        json!(["home.dyn.example.org"]),
+        json!(["Home.DYN.Example.org", "*.dyn.example.org"]),
+        json!([
+            "*.{namespace}.dyn.example.org",
+            "{namespace}.dyn.example.org"
+        ]),
+        json!(["a.{namespace}.b.{namespace}.dyn.example.org"]),
+        json!([format!("{}.dyn.example.org", name_of(237))]),
+        patterns(64),
+    ] {
+        schema.accepts(field, valid).await;
+    }
+    let malformed = "spec.allowedHosts.names[0] in body should match";
+    for invalid in [
+        "home.dyn.example.org.",
+        "home..dyn.example.org",
+        ".dyn.example.org",
+        "**.dyn.example.org",
+        "*.*.dyn.example.org",
+        "a.*.dyn.example.org",
+        "*home.dyn.example.org",
+        "x-{namespace}.dyn.example.org",
+        "{namespace}x.dyn.example.org",
+        "{Namespace}.dyn.example.org",
+        "{name}.dyn.example.org",
+        "{}.dyn.example.org",
+        "under_score.dyn.example.org",
+        "-a.dyn.example.org",
+        "home.dyn.example.org\n",
+    ] {
+        schema.refuses(field, json!([invalid]), malformed).await;
+    }
+    let outside = "allowedHosts.names lie below the domain";
+    for invalid in [
+        "dyn.example.org",
+        "home.example.org",
+        "*.example.org",
+        "home.notdyn.example.org",
+        "*.notdyn.example.org",
+        "{namespace}.example.org",
+        "home.dyn.example.org.example.com",
+    ] {
+        let both = json!(["home.dyn.example.org", invalid]);
+        schema.refuses(field, both, outside).await;
+    }
+    let long = format!("{}.dyn.example.org", name_of(238));
+    for (invalid, why) in [
+        (json!(["*"]), "at least 3 chars long"),
+        (json!([long]), "Too long: may not be more than 253 bytes"),
+        (patterns(65), "must have at most 64 items"),
+        (
+            json!(["*.dyn.example.org", "*.dyn.example.org"]),
+            "Duplicate value",
+        ),
+        (json!("*.dyn.example.org"), "must be of type array"),
+    ] {
+        schema.refuses(field, invalid, why).await;
+    }
+}
+
+/// So many different ones.
+fn patterns(number: usize) -> Value {
+    let pattern = |n| format!("*.{{namespace}}.n{n}.dyn.example.org");
+    (0..number).map(pattern).collect()
+}
+
+#[tokio::test]
 async fn every_other_field_of_a_zone_is_bounded() {
     let schema = Schema::of_zones().await;
     let labels = |count: usize| -> Value {
@@ -183,7 +255,12 @@ async fn every_other_field_of_a_zone_is_bounded() {
         ("spec.ownership.id", "a".into()),
         ("spec.ownership.id", "My.home-cluster_1".into()),
         ("spec.ownership.id", "a".repeat(64).into()),
+        ("spec.ownership.mode", "Marker".into()),
+        ("spec.ownership.mode", "Values".into()),
+        ("spec.ownership.mode", "None".into()),
         ("spec.allowedHosts.namespaces", labels(16)),
+        ("spec.allowedHosts.maxPerNamespace", 1.into()),
+        ("spec.allowedHosts.maxPerNamespace", 100_000.into()),
     ] {
         schema.accepts(field, value).await;
     }
@@ -249,8 +326,21 @@ async fn every_other_field_of_a_zone_is_bounded() {
             labels(17),
             "must have at most 16 items",
         ),
-        ("spec.allowedHosts.names", json!([]), "unknown field"),
-        ("spec.ownership.mode", "None".into(), "unknown field"),
+        (
+            "spec.allowedHosts.maxPerNamespace",
+            0.into(),
+            "greater than or equal to 1",
+        ),
+        (
+            "spec.allowedHosts.maxPerNamespace",
+            100_001.into(),
+            "less than or equal to 100000",
+        ),
+        (
+            "spec.ownership.mode",
+            "none".into(),
+            "supported values: \"Marker\", \"Values\", \"None\"",
+        ),
     ] {
         schema.refuses(field, value, why).await;
     }
@@ -273,7 +363,7 @@ async fn a_zone_has_defaults() {
             },
         },
         "allowedHosts": {"namespaces": {"from": "Same"}},
-        "ownership": {},
+        "ownership": {"mode": "Marker"},
     });
     assert_eq!(created["spec"], expected);
 }
@@ -307,7 +397,15 @@ async fn the_domain_of_a_zone_never_changes_and_the_rest_may() {
             json!({"allowedHosts": {"namespaces": {"from": "All"}}}),
             None,
         ),
+        (
+            json!({"allowedHosts": {"names": ["*.{namespace}.dyn.example.org"]}}),
+            None,
+        ),
+        (json!({"allowedHosts": {"names": null}}), None),
+        (json!({"allowedHosts": {"maxPerNamespace": 10}}), None),
+        (json!({"allowedHosts": {"maxPerNamespace": null}}), None),
         (json!({"ownership": {"id": "home"}}), None),
+        (json!({"ownership": {"mode": "Values"}}), None),
     ] {
         check_change(&zones, change, refusal).await;
     }
@@ -324,8 +422,10 @@ async fn a_zone_with_everything_at_its_bound_is_accepted() {
             "values": vec!["v".repeat(63); 16],
         })
     };
+    let domain = name_of(243);
+    let names: Vec<_> = (0..64).map(|n| format!("*.{n:06}.{domain}")).collect();
     let zones: Api<DynamicZone> = store(json!({
-        "domain": name_of(243),
+        "domain": domain,
         "ttl": 86400,
         "rfc2136": {
             "servers": vec![server; 8],
@@ -335,11 +435,15 @@ async fn a_zone_with_everything_at_its_bound_is_accepted() {
                 "secretRef": {"name": "a".repeat(253), "key": "k".repeat(253)},
             },
         },
-        "allowedHosts": {"namespaces": {"from": "Selector", "selector": {
-            "matchLabels": labels.collect::<Map<_, _>>(),
-            "matchExpressions": (0..16).map(requirement).collect::<Vec<_>>(),
-        }}},
-        "ownership": {"id": "o".repeat(64)},
+        "allowedHosts": {
+            "namespaces": {"from": "Selector", "selector": {
+                "matchLabels": labels.collect::<Map<_, _>>(),
+                "matchExpressions": (0..16).map(requirement).collect::<Vec<_>>(),
+            }},
+            "names": names,
+            "maxPerNamespace": 100_000,
+        },
+        "ownership": {"mode": "None", "id": "o".repeat(64)},
     }))
     .await;
     let status = json!({"observedGeneration": i64::MAX, "hosts": i32::MAX});

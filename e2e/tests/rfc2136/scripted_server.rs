@@ -25,6 +25,7 @@ pub(crate) struct ScriptedServer {
     pub(crate) address: SocketAddr,
     opened: Arc<AtomicUsize>,
     closed: Arc<AtomicUsize>,
+    requests: Arc<AtomicUsize>,
     serving: JoinHandle<()>,
 }
 
@@ -35,13 +36,14 @@ impl ScriptedServer {
         let address = listener.local_addr()?;
         let opened = Arc::new(AtomicUsize::new(0));
         let closed = Arc::new(AtomicUsize::new(0));
+        let requests = Arc::new(AtomicUsize::new(0));
         let counters = (Arc::clone(&opened), Arc::clone(&closed));
+        let counter = Arc::clone(&requests);
         let serving = tokio::spawn(async move {
-            let mut requests = 0;
             while let Ok((client, _)) = listener.accept().await {
                 counters.0.fetch_add(1, Ordering::SeqCst);
                 // That the client has gone is no error here.
-                let _ = serve(client, real, script, &mut requests).await;
+                let _ = serve(client, real, script, &counter).await;
                 counters.1.fetch_add(1, Ordering::SeqCst);
             }
         });
@@ -49,6 +51,7 @@ impl ScriptedServer {
             address,
             opened,
             closed,
+            requests,
             serving,
         })
     }
@@ -58,7 +61,12 @@ impl ScriptedServer {
         self.opened.load(Ordering::SeqCst)
     }
 
-    /// How many of them it has closed.
+    /// How many requests it has relayed.
+    pub(crate) fn requests(&self) -> usize {
+        self.requests.load(Ordering::SeqCst)
+    }
+
+    /// How many connections it has closed.
     pub(crate) fn closed(&self) -> usize {
         self.closed.load(Ordering::SeqCst)
     }
@@ -80,7 +88,7 @@ async fn serve(
     mut client: TcpStream,
     real: SocketAddr,
     script: Script,
-    requests: &mut usize,
+    requests: &AtomicUsize,
 ) -> std::io::Result<()> {
     client.set_nodelay(true)?;
     let mut server = TcpStream::connect(real).await?;
@@ -88,9 +96,7 @@ async fn serve(
         let request = read_message(&mut client).await?;
         server.write_all(&frame(&request)).await?;
         let reply = read_message(&mut server).await?;
-        let act = script(*requests, reply);
-        *requests += 1;
-        match act {
+        match script(requests.fetch_add(1, Ordering::SeqCst), reply) {
             Act::Send(octets) => client.write_all(&octets).await?,
             Act::SendAndClose(octets) => return client.write_all(&octets).await,
         }

@@ -36,19 +36,20 @@ impl Zone {
     pub(crate) async fn start_with(records: &[&str], algorithm: TsigAlgorithm) -> Result<Self> {
         let bind = Bind::start().await?;
         let key = dynhost_e2e::TsigKey::generate(algorithm)?;
-        bind.add_zone(ZoneSpec {
-            apex: APEX.to_owned(),
-            keys: vec![key.clone()],
-            records: records.iter().map(|record| (*record).to_owned()).collect(),
-            allow_transfer: false,
-        })
-        .await?;
+        bind.add_zone(spec(&key, records)).await?;
         let provider = provider(&[bind.address()], constant(parse_key(&key)?))?;
         Ok(Self {
             bind,
             key,
             provider,
         })
+    }
+
+    /// Another server with the same zone, the same key and data of its own.
+    pub(crate) async fn beside(&self, records: &[&str]) -> Result<Bind> {
+        let bind = Bind::start().await?;
+        bind.add_zone(spec(&self.key, records)).await?;
+        Ok(bind)
     }
 
     /// A provider for the same zone that reaches it by other addresses.
@@ -88,6 +89,15 @@ impl Zone {
             .collect();
         records.sort();
         Ok(records)
+    }
+}
+
+fn spec(key: &dynhost_e2e::TsigKey, records: &[&str]) -> ZoneSpec {
+    ZoneSpec {
+        apex: APEX.to_owned(),
+        keys: vec![key.clone()],
+        records: records.iter().map(|record| (*record).to_owned()).collect(),
+        allow_transfer: false,
     }
 }
 

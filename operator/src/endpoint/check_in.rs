@@ -58,7 +58,7 @@ impl Endpoint {
         let judge = |host: &&Arc<Host>| self.judge(host, &report, signed, &provenance, caller);
         let judged: Vec<_> = hosts.iter().map(judge).collect();
         // Mostly nothing is news, and nothing has to be waited for.
-        let outcomes = if judged.iter().all(Result::is_ok) {
+        let outcomes: Vec<_> = if judged.iter().all(Result::is_ok) {
             judged.into_iter().flatten().collect()
         } else {
             let may_be_stored = |client: &String| !self.shows_secret(client, &targets);
@@ -72,6 +72,11 @@ impl Endpoint {
                 });
             join_all(stored).await
         };
+        // What was stored has its time with it.
+        let confirmed = hosts.iter().zip(&outcomes);
+        for (host, _) in confirmed.filter(|(_, outcome)| matches!(outcome, Outcome::NoChange(_))) {
+            self.heartbeats.seen(host, Timestamp::now());
+        }
         let outcome_of = |target: &Target| match target {
             Ok(host) => hosts
                 .iter()

@@ -1,13 +1,15 @@
 //! IO: the HTTP server that clients call.
 //!
-//! It writes `status.observed` of hosts through the API server and never speaks DNS. A handler
-//! turns a request into [`crate::update`]'s plain types, and what that decides into one answer.
+//! It writes `status.observed` of hosts through the API server, reports while their clients wait and
+//! confirmations behind their backs, and never speaks DNS. A handler turns a request into [`crate::update`]'s plain types, and what that decides into one answer.
 
 mod answer;
 mod check_in;
 mod checkip;
 mod doubt;
 mod handler;
+mod heartbeat;
+mod host_api;
 mod host_lock;
 mod limits;
 mod observe;
@@ -25,6 +27,8 @@ use crate::index::Index;
 use crate::metrics::Metrics;
 use crate::update::client_address::ProxyTrust;
 use crate::watch::Freshness;
+use heartbeat::Heartbeats;
+use host_api::HostApi;
 use limits::Budgets;
 use observe::Observer;
 pub use server::serve;
@@ -35,6 +39,7 @@ pub struct Endpoint {
     freshness: Arc<Freshness>,
     metrics: Arc<Metrics>,
     observer: Observer,
+    heartbeats: Heartbeats,
     trust: ProxyTrust,
     budgets: Arc<Budgets>,
     options: EndpointOptions,
@@ -52,8 +57,10 @@ impl Endpoint {
         options: EndpointOptions,
     ) -> Self {
         let budgets = Arc::new(Budgets::new(&options.limits, metrics.clone()));
+        let api = HostApi::new(client, index.clone());
+        let heartbeats = Heartbeats::new(api.clone(), index.clone(), metrics.clone());
         let observer = Observer::new(
-            client,
+            api,
             index.clone(),
             freshness.clone(),
             metrics.clone(),
@@ -65,9 +72,14 @@ impl Endpoint {
             freshness,
             metrics,
             observer,
+            heartbeats,
             trust: options.trust(),
             budgets,
             options,
         }
+    }
+    /// Notes until `stop` when clients were seen that only confirm what is stored.
+    pub async fn write_heartbeats(&self, stop: impl Future<Output = ()>) {
+        self.heartbeats.write(stop).await;
     }
 }

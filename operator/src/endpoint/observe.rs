@@ -1,28 +1,22 @@
-//! Stores a report through the API server: the endpoint's only write.
+//! Stores a report through the API server.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use dynhost_crds::ENDPOINT_FIELD_MANAGER;
-use dynhost_crds::host::DynamicHost;
 use jiff::Timestamp;
-use kube::api::{Api, Patch, PatchParams};
 use tokio::sync::Semaphore;
 
 use super::doubt::Doubts;
+use super::host_api::{HostApi, status_of};
 use super::host_lock::HostLocks;
 use super::limits::Budgets;
-use crate::deadline::within;
 use crate::index::Index;
 use crate::index::host::Host;
 use crate::metrics::Metrics;
 use crate::update::decide::{Addresses, Decision, News, Reliance, SignedTime, decide};
 use crate::update::patch::{Guard, Provenance, guarded_patch};
 use crate::watch::Freshness;
-
-/// How long one call of the API server may take.
-const CALL_LIMIT: Duration = Duration::from_secs(5);
 
 /// `nochg` is said only where the hosts' watch was heard within this time; it is renewed every 30 s.
 const FRESH: Duration = Duration::from_secs(45);
@@ -36,7 +30,7 @@ const MAX_PATCHES: usize = 24;
 
 /// Stores reports: one patch in flight for each host, a bounded number in all.
 pub(super) struct Observer {
-    client: kube::Client,
+    api: HostApi,
     index: Arc<Index>,
     freshness: Arc<Freshness>,
     metrics: Arc<Metrics>,
@@ -93,7 +87,7 @@ pub(super) enum ObserveError {
 
 impl Observer {
     pub(super) fn new(
-        client: kube::Client,
+        api: HostApi,
         index: Arc<Index>,
         freshness: Arc<Freshness>,
         metrics: Arc<Metrics>,
@@ -101,7 +95,7 @@ impl Observer {
         patches: Arc<AtomicUsize>,
     ) -> Self {
         Self {
-            client,
+            api,
             index,
             freshness,
             metrics,
@@ -192,13 +186,10 @@ impl Observer {
         let patch = guarded_patch(host, news, provenance, guard, Timestamp::now());
         let (uid, families) = (&host.meta.uid, news.addresses.families());
         let before = self.doubts.enter(uid, families);
-        let sent = self.send(host, patch).await;
+        let sent = self.api.store(host, patch).await;
         self.metrics.count_api_write("observed");
         match sent {
-            Ok(stored) => {
-                if let Some(stored) = Host::from_object(&stored) {
-                    self.index.apply_host_reply(stored);
-                }
+            Ok(()) => {
                 self.doubts.settle(uid, families);
                 Ok(true)
             }
@@ -223,39 +214,14 @@ impl Observer {
         }
     }
 
-    async fn send(
-        &self,
-        host: &Host,
-        patch: json_patch::Patch,
-    ) -> Result<DynamicHost, kube::Error> {
-        let params = PatchParams {
-            field_manager: Some(ENDPOINT_FIELD_MANAGER.to_owned()),
-            ..PatchParams::default()
-        };
-        let patch = Patch::Json::<()>(patch);
-        let api = self.api(host);
-        within(
-            CALL_LIMIT,
-            api.patch_status(&host.meta.key.name, &params, &patch),
-        )
-        .await
-    }
-
     /// Reads the host from the API server, which is newer than the index.
     async fn read(&self, host: &Host) -> Result<Host, ObserveError> {
-        let api = self.api(host);
-        let object = match within(CALL_LIMIT, api.get(&host.meta.key.name)).await {
-            Ok(object) => object,
-            Err(error) if status_of(&error) == Some(404) => return Err(ObserveError::Gone),
-            Err(error) => return Err(ObserveError::Unreadable(error)),
-        };
-        let read = Host::from_object(&object).ok_or(ObserveError::Gone)?;
-        self.index.apply_host_reply(read.clone());
-        Ok(read)
-    }
-
-    fn api(&self, host: &Host) -> Api<DynamicHost> {
-        Api::namespaced(self.client.clone(), &host.meta.key.namespace)
+        let read = self
+            .api
+            .read(host)
+            .await
+            .map_err(ObserveError::Unreadable)?;
+        read.ok_or(ObserveError::Gone)
     }
 }
 
@@ -266,14 +232,6 @@ fn news_of(decision: Decision) -> Result<News, Observed> {
         Decision::NoChange => Err(Observed::NoChange),
         Decision::Suspended => Err(Observed::Suspended),
         Decision::Replayed => Err(Observed::Replayed),
-    }
-}
-
-/// The HTTP status where the API server answered.
-fn status_of(error: &kube::Error) -> Option<u16> {
-    match error {
-        kube::Error::Api(status) => Some(status.code),
-        _ => None,
     }
 }
 

@@ -9,14 +9,15 @@ use std::sync::Arc;
 use dynhost_crds::conditions::{Condition, ConditionStatus, ConditionType, Reason};
 use dynhost_crds::host::{
     AddressFrom, AliasType, DeletionPolicy, DynamicHost, DynamicHostSpec, DynamicHostStatus,
-    IpFamily, Ipv6FromPrefix, Observed, ObservedPrefix, Published, TokenInUrl,
+    IpFamily, Ipv6FromPrefix, Observed, ObservedPrefix, Published, TokenInUrl, WhenStale,
 };
+use dynhost_crds::stale_after::StaleAfter;
 use dynhost_crds::{HOST_FINALIZER, host};
 use jiff::Timestamp;
 
 use super::object::{Meta, ObjectKey};
 use super::stored::Stored;
-use crate::name::{Fqdn, RecordName};
+use crate::name::{Fqdn, NameError, RecordName};
 use crate::record::alias::Alias;
 use crate::record::change::Known;
 use crate::record::interface_id::InterfaceId;
@@ -35,9 +36,13 @@ pub struct Host {
     /// The parsed spec, or why it cannot be used.
     pub spec: Result<HostSpec, Box<str>>,
     pub observed: Observed,
+    /// When we have seen its `staleAfter` change: before, its client was noted less often.
+    pub stale_after_changed: Option<Timestamp>,
     /// How much of `status` is stored: a JSON patch can only add below what is there.
     pub status_depth: StatusDepth,
     pub published: Option<PublishedState>,
+    /// Aliases that may be in DNS without `published` saying so.
+    pub pending: Box<[Alias]>,
     pub observed_generation: Option<i64>,
     pub conditions: Vec<CompactCondition>,
 }
@@ -75,6 +80,8 @@ pub struct HostSpec {
     pub from_prefix: Option<Box<FromPrefix>>,
     /// No name twice, and none is the host's own.
     pub aliases: Box<[Alias]>,
+    pub stale_after: Option<StaleAfter>,
+    pub when_stale: WhenStale,
     pub deletion_policy: DeletionPolicy,
     pub suspend: bool,
 }
@@ -121,8 +128,10 @@ impl Host {
                 meta: Meta::new(&misfit.metadata)?,
                 spec: Err(misfit.error.as_str().into()),
                 observed: Observed::default(),
+                stale_after_changed: None,
                 status_depth: StatusDepth::Nothing,
                 published: None,
+                pending: Box::default(),
                 observed_generation: misfit.status("observedGeneration"),
                 conditions: CompactCondition::all(
                     &misfit.status::<Vec<_>>("conditions").unwrap_or_default(),
@@ -149,11 +158,28 @@ impl Host {
                 .published
                 .as_ref()
                 .map(|published| PublishedState::new(published, hostname.as_ref())),
+            pending: status
+                .pending_aliases
+                .iter()
+                .filter_map(|alias| to_alias(alias).ok())
+                .collect(),
             observed_generation: status.observed_generation,
             conditions: CompactCondition::all(&status.conditions),
             observed: status.observed.unwrap_or_default(),
+            stale_after_changed: None,
             meta,
         })
+    }
+
+    /// Learns from its former version, which it replaces at `now`.
+    pub fn succeed(&mut self, former: &Self, now: Timestamp) {
+        let stale_after = |host: &Self| host.spec.as_ref().ok().map(|spec| spec.stale_after);
+        if former.meta.uid == self.meta.uid {
+            self.stale_after_changed = match stale_after(former) == stale_after(self) {
+                true => former.stale_after_changed,
+                false => Some(now),
+            };
+        }
     }
 
     /// Whether anything was ever reported or published: only we and the endpoint write that, so it
@@ -241,6 +267,8 @@ impl HostSpec {
                 .map(|ipv6| FromPrefix::new(key, ipv6).map(Box::new))
                 .transpose()?,
             aliases: aliases(&hostname, &spec.aliases)?,
+            stale_after: spec.stale_after,
+            when_stale: spec.when_stale,
             deletion_policy: spec.deletion_policy,
             suspend: spec.suspend,
             hostname,
@@ -274,16 +302,20 @@ impl FromPrefix {
 fn aliases(hostname: &Fqdn, specs: &[host::Alias]) -> Result<Box<[Alias]>, Box<str>> {
     let mut names = HashSet::from([RecordName::from(hostname.clone())]);
     let alias = |spec: &host::Alias| {
-        let name = RecordName::parse(&spec.name).map_err(|e| format!("aliases: {e}"))?;
-        match names.insert(name.clone()) {
-            true => Ok(Alias {
-                name,
-                kind: spec.type_,
-            }),
-            false => Err(format!("aliases: {name} is there twice").into()),
+        let alias = to_alias(spec).map_err(|e| format!("aliases: {e}"))?;
+        match names.insert(alias.name.clone()) {
+            true => Ok(alias),
+            false => Err(format!("aliases: {} is there twice", alias.name).into()),
         }
     };
     specs.iter().map(alias).collect()
+}
+
+fn to_alias(alias: &host::Alias) -> Result<Alias, NameError> {
+    Ok(Alias {
+        name: RecordName::parse(&alias.name)?,
+        kind: alias.type_,
+    })
 }
 
 impl HostSpec {
@@ -391,6 +423,8 @@ impl CompactCondition {
             ConditionType::Accepted,
             ConditionType::KeyReady,
             ConditionType::Published,
+            ConditionType::DeletionPaused,
+            ConditionType::Fresh,
             ConditionType::Ready,
         ]
         .into_iter()

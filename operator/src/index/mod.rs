@@ -8,9 +8,11 @@
 //! Every look-up by token, name or key takes constant time. An object enters from its watch, or
 //! from the reply to a write of our own; an older version never replaces a newer one.
 
+mod claims;
 pub mod host;
 pub mod key;
 pub mod object;
+mod quota;
 pub mod stored;
 pub mod zone;
 
@@ -22,11 +24,12 @@ use dynhost_crds::host::ObservedPrefix;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
-use crate::admission::{Admitted, Refusal, admit};
-use crate::name::Fqdn;
+use crate::admission::{Admitted, Refusal};
+use crate::name::{Fqdn, RecordName};
 use host::Host;
 use key::{TokenDigest, UpdateKey};
 use object::ObjectKey;
+use quota::Quota;
 use zone::{Labels, Zone};
 
 /// An object whose outcome may be another one now.
@@ -37,7 +40,7 @@ pub enum Affected {
 }
 
 /// A name in a zone.
-type Claim = (ObjectKey, Fqdn);
+type Claim = (ObjectKey, RecordName);
 
 /// Orders by age, then by namespace and name.
 type Seniority = (Timestamp, ObjectKey);
@@ -54,7 +57,10 @@ struct State {
     zones: HashMap<ObjectKey, Arc<Zone>>,
     keys: HashMap<ObjectKey, Arc<UpdateKey>>,
     namespaces: HashMap<Arc<str>, Arc<Labels>>,
+    /// By name, the hosts' own and aliases, admitted or not.
     claims: HashMap<Claim, BTreeSet<Seniority>>,
+    /// By zone, of those with a limit, and namespace.
+    quotas: HashMap<ObjectKey, HashMap<Arc<str>, Quota>>,
     hosts_of_name: HashMap<Fqdn, HashSet<ObjectKey>>,
     hosts_of_zone: HashMap<ObjectKey, HashSet<ObjectKey>>,
     hosts_of_key: HashMap<ObjectKey, HashSet<ObjectKey>>,
@@ -304,37 +310,14 @@ impl View<'_> {
         })
     }
 
-    /// Judges a host: its zone's consent, and who was first to claim the name.
+    /// Judges a host: its zone's consent, and who was first to claim its names.
     pub fn admission<'a>(&'a self, host: &'a Host) -> Result<Admitted<'a>, Refusal> {
-        let admitted = self.admission_without_claims(host)?;
-        let claim = (admitted.host.zone.clone(), admitted.host.hostname.clone());
-        let claims = self.0.claims.get(&claim).into_iter().flatten();
-        for (created, claimant) in claims {
-            if (*created, claimant) >= host.meta.seniority() {
-                break;
-            }
-            let claimant = self.0.hosts.get(claimant);
-            match claimant.map(|c| (c, self.admission_without_claims(c))) {
-                Some((winner, Ok(_))) => {
-                    return Err(Refusal::NameConflict(winner.meta.key.clone()));
-                }
-                Some((_, Err(Refusal::NotYetJudged))) => return Err(Refusal::NotYetJudged),
-                _ => {}
-            }
-        }
-        Ok(admitted)
-    }
-
-    fn admission_without_claims<'a>(&'a self, host: &'a Host) -> Result<Admitted<'a>, Refusal> {
-        let zone = host.spec.as_ref().ok();
-        let zone = zone.and_then(|spec| self.0.zones.get(&spec.zone));
-        let labels = self.0.namespaces.get(&host.meta.key.namespace);
-        admit(host, zone.map(|z| &**z), labels.map(|l| &**l))
+        self.0.admission(host)
     }
 }
 
 impl State {
-    fn apply_host(&mut self, host: Host) -> Vec<Affected> {
+    fn apply_host(&mut self, mut host: Host) -> Vec<Affected> {
         let key = host.meta.key.clone();
         if let Some(known) = self.hosts.get(&key)
             && !host.meta.supersedes(&known.meta)
@@ -342,6 +325,9 @@ impl State {
             return Vec::new();
         }
         let former = self.hosts.get(&key).cloned();
+        if let Some(former) = &former {
+            host.succeed(former, Timestamp::now());
+        }
         // Status alone changes often, and touches none of the other maps.
         let same_links = former
             .as_ref()
@@ -355,7 +341,8 @@ impl State {
             if let Ok(spec) = &host.spec {
                 affected.push(Affected::Zone(spec.zone.clone()));
             }
-            affected.extend(self.rivals(&host));
+            affected.extend(self.link_claims(&host));
+            affected.extend(self.rivals(&host).into_iter().map(Affected::Host));
         }
         let former = former
             .as_ref()
@@ -380,16 +367,10 @@ impl State {
             if let Some(from) = &spec.from_prefix {
                 remove_link(&mut self.hosts_of_prefix, &from.host, key);
             }
-            let claim = (spec.zone.clone(), spec.hostname.clone());
-            if let Some(claims) = self.claims.get_mut(&claim) {
-                claims.remove(&(host.meta.created, key.clone()));
-                if claims.is_empty() {
-                    self.claims.remove(&claim);
-                }
-            }
             affected.push(Affected::Zone(spec.zone.clone()));
         }
-        affected.extend(self.rivals(&host));
+        affected.extend(self.unlink_claims(&host));
+        affected.extend(self.rivals(&host).into_iter().map(Affected::Host));
         affected
     }
 
@@ -403,24 +384,7 @@ impl State {
             if let Some(from) = spec.from_prefix.as_ref().filter(|from| from.host != *key) {
                 insert_link(&mut self.hosts_of_prefix, &from.host, key);
             }
-            self.claims
-                .entry((spec.zone.clone(), spec.hostname.clone()))
-                .or_default()
-                .insert((host.meta.created, key.clone()));
         }
-    }
-
-    /// The other hosts that claim the same name.
-    fn rivals(&self, host: &Host) -> Vec<Affected> {
-        let Ok(spec) = &host.spec else {
-            return Vec::new();
-        };
-        let claim = (spec.zone.clone(), spec.hostname.clone());
-        let claims = self.claims.get(&claim).into_iter().flatten();
-        claims
-            .filter(|(_, key)| *key != host.meta.key)
-            .map(|(_, key)| Affected::Host(key.clone()))
-            .collect()
     }
 
     fn apply_zone(&mut self, zone: Zone) -> Vec<Affected> {
@@ -436,17 +400,24 @@ impl State {
         let news = |former: &Arc<Zone>| {
             former.spec != zone.spec
                 || former.adopt != zone.adopt
+                || former.approved_deletions != zone.approved_deletions
                 || former.finalizer != zone.finalizer
         };
         if former.is_none_or(news) {
             affected.extend(self.affected_hosts_of_zone(&key));
         }
-        self.zones.insert(key, Arc::new(zone));
+        let limit = |zone: &Zone| zone.spec.as_ref().ok().and_then(|s| s.max_per_namespace);
+        let has_other_limit = former.and_then(|former| limit(former)) != limit(&zone);
+        self.zones.insert(key.clone(), Arc::new(zone));
+        if has_other_limit {
+            self.count_anew(&key);
+        }
         affected
     }
 
     fn remove_zone(&mut self, key: &ObjectKey) -> Vec<Affected> {
         self.zones.remove(key);
+        self.quotas.remove(key);
         let mut affected = vec![Affected::Zone(key.clone())];
         affected.extend(self.affected_hosts_of_zone(key));
         affected
@@ -526,19 +497,31 @@ impl State {
         if self.namespaces.get(name).is_some_and(|l| **l == labels) {
             return Vec::new();
         }
-        self.namespaces.insert(name.into(), Arc::new(labels));
-        let hosts = self.hosts_of_namespace.get(name);
-        let mut affected = affected_hosts(hosts);
         // A name may have another winner now, and a zone another number of hosts.
-        for host in hosts.into_iter().flatten() {
-            if let Some(host) = self.hosts.get(host) {
-                affected.extend(self.rivals(host));
-                if let Ok(spec) = &host.spec {
-                    affected.push(Affected::Zone(spec.zone.clone()));
-                }
+        let mut affected = self.rivals_of_namespace(name);
+        self.namespaces.insert(name.into(), Arc::new(labels));
+        affected.extend(self.rivals_of_namespace(name));
+        let hosts = self.hosts_of_namespace.get(name);
+        for host in hosts
+            .into_iter()
+            .flatten()
+            .filter_map(|h| self.hosts.get(h))
+        {
+            affected.insert(Affected::Host(host.meta.key.clone()));
+            if let Ok(spec) = &host.spec {
+                affected.insert(Affected::Zone(spec.zone.clone()));
             }
         }
-        affected
+        affected.into_iter().collect()
+    }
+
+    fn rivals_of_namespace(&self, name: &str) -> HashSet<Affected> {
+        let hosts = self.hosts_of_namespace.get(name).into_iter().flatten();
+        let hosts = hosts.filter_map(|host| self.hosts.get(host));
+        hosts
+            .flat_map(|h| self.rivals(h))
+            .map(Affected::Host)
+            .collect()
     }
 }
 

@@ -6,12 +6,14 @@ use dynhost_crds::zone::{
     AllowedNamespaces, DynamicZone, LabelOperator, NamespaceSelector, NamespacesFrom,
     OwnershipMode, Rfc2136,
 };
-use dynhost_crds::{ADOPT_ANNOTATION, ZONE_FINALIZER};
+use dynhost_crds::{ADOPT_ANNOTATION, APPROVE_DELETIONS_ANNOTATION, ZONE_FINALIZER};
+use jiff::Timestamp;
 
 use super::host::CompactCondition;
 use super::object::Meta;
 use super::stored::Stored;
 use crate::name::{Fqdn, RecordName};
+use crate::name_pattern::NamePattern;
 use crate::provider::rfc2136::server::Server;
 use crate::record::marker::OwnerId;
 
@@ -28,6 +30,8 @@ pub struct Zone {
     pub spec: Result<ZoneSpec, Box<str>>,
     /// The name that the administrator lets dynhost take over.
     pub adopt: Option<RecordName>,
+    /// When the administrator has approved that many names go.
+    pub approved_deletions: Option<Timestamp>,
     pub hosts: Option<u32>,
     pub observed_generation: Option<i64>,
     pub conditions: Vec<CompactCondition>,
@@ -40,6 +44,10 @@ pub struct ZoneSpec {
     pub ttl: u32,
     pub rfc2136: Rfc2136,
     pub allowed_namespaces: AllowedNamespaces,
+    /// The names of hosts of other namespaces; empty: every name below the apex.
+    pub allowed_names: Box<[NamePattern]>,
+    /// How many hosts of one namespace are admitted.
+    pub max_per_namespace: Option<u32>,
     pub owner: OwnerId,
     pub ownership: OwnershipMode,
 }
@@ -54,6 +62,7 @@ impl Zone {
                 meta: Meta::new(&misfit.metadata)?,
                 spec: Err(misfit.error.as_str().into()),
                 adopt: None,
+                approved_deletions: None,
                 hosts: misfit.status("hosts"),
                 observed_generation: misfit.status("observedGeneration"),
                 conditions: CompactCondition::all(
@@ -66,17 +75,16 @@ impl Zone {
     /// From an object that fits the types.
     pub fn from_object(zone: &DynamicZone) -> Option<Self> {
         let meta = Meta::new(&zone.metadata)?;
-        let adopt = zone
-            .metadata
-            .annotations
-            .as_ref()
-            .and_then(|a| a.get(ADOPT_ANNOTATION))
-            .and_then(|name| RecordName::parse(name).ok());
+        let annotations = zone.metadata.annotations.as_ref();
+        let annotation = |key| annotations.and_then(|a| a.get(key));
+        let adopt = annotation(ADOPT_ANNOTATION);
+        let approved_deletions = annotation(APPROVE_DELETIONS_ANNOTATION);
         let status = zone.status.clone().unwrap_or_default();
         Some(Self {
             finalizer: has_finalizer(zone.metadata.finalizers.as_deref()),
             spec: ZoneSpec::new(&meta, zone),
-            adopt,
+            adopt: adopt.and_then(|name| RecordName::parse(name).ok()),
+            approved_deletions: approved_deletions.and_then(|time| time.parse().ok()),
             hosts: status.hosts,
             observed_generation: status.observed_generation,
             conditions: CompactCondition::all(&status.conditions),
@@ -99,8 +107,15 @@ impl ZoneSpec {
             let invalid = |error| format!("rfc2136.servers: {server:?}: {error}");
             server.parse::<Server>().map_err(invalid)?;
         }
+        let apex = Fqdn::parse(&spec.domain).map_err(|e| format!("domain: {e}"))?;
+        let names = spec.allowed_hosts.names.iter().map(|text| {
+            let invalid = |error| format!("allowedHosts.names: {text:?}: {error}");
+            NamePattern::parse(text, &apex).map_err(invalid)
+        });
         Ok(Self {
-            apex: Fqdn::parse(&spec.domain).map_err(|e| format!("domain: {e}"))?,
+            allowed_names: names.collect::<Result<_, _>>()?,
+            max_per_namespace: spec.allowed_hosts.max_per_namespace,
+            apex,
             ttl: spec.ttl,
             rfc2136,
             allowed_namespaces: spec.allowed_hosts.namespaces.clone(),
@@ -161,7 +176,7 @@ mod tests {
             let mut zone = serde_json::json!({
                 "metadata": {"name": "dyn", "namespace": "dns", "uid": "u", "resourceVersion": "1",
                              "creationTimestamp": "2026-01-01T00:00:00Z"},
-                "spec": {"domain": "dyn.example.org", "ownership": {}, "rfc2136": {
+                "spec": {"domain": "dyn.example.org", "ownership": {}, "allowedHosts": {}, "rfc2136": {
                     "servers": ["ns1"], "tsig": {"keyName": "k", "secretRef": {"name": "s"}}}},
             });
             *zone["spec"].pointer_mut(change).unwrap() = value;
@@ -202,6 +217,22 @@ mod tests {
             "/ownership",
             serde_json::json!({"id": "a b"}),
             Err("ownership.id: "),
+        );
+        let names = |pattern: &str| serde_json::json!({"names": ["*.dyn.example.org", pattern]});
+        check(
+            "/allowedHosts",
+            names("{namespace}.dyn.example.org"),
+            Ok(()),
+        );
+        check(
+            "/allowedHosts",
+            names("x{namespace}.dyn.example.org"),
+            Err("allowedHosts.names: \"x{namespace}.dyn.example.org\": a label has"),
+        );
+        check(
+            "/allowedHosts",
+            names("*.example.org"),
+            Err("allowedHosts.names: \"*.example.org\": it does not lie below the domain"),
         );
     }
 

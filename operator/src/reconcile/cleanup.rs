@@ -21,17 +21,19 @@ impl Controller {
     /// Removes the records of a deleted host.
     pub(super) async fn clean_up(&self, host: &Host, zone: Option<&Zone>) -> Result<(), Problem> {
         let spec = host.spec.as_ref().map_err(|_| Problem::ZoneGone)?;
-        if spec.deletion_policy == DeletionPolicy::Retain {
-            return Ok(());
-        }
-        // Whoever may create hosts may put our finalizer on one that no zone has ever admitted. It
-        // has no records, and must not have a zone's credentials used for it.
-        let admitted = self.index.view().admission(host).is_ok();
-        if zone.is_some() && !admitted && !host.is_known() {
+        if !self.takes_records_along(host, spec) {
             return Ok(());
         }
         self.remove_records(host, spec, zone.ok_or(Problem::ZoneGone)?)
             .await
+    }
+
+    /// Whether the end of the host is that of its records.
+    pub(super) fn takes_records_along(&self, host: &Host, spec: &HostSpec) -> bool {
+        // Whoever may create hosts may put our finalizer on one that no zone has ever admitted. It
+        // has no records, and must not have a zone's credentials used for it.
+        let is_the_zones = || host.is_known() || self.index.view().admission(host).is_ok();
+        spec.deletion_policy == DeletionPolicy::Delete && is_the_zones()
     }
 
     /// Removes what we published and what we may have published without having said so yet.
@@ -41,6 +43,15 @@ impl Controller {
         spec: &HostSpec,
         zone: &Zone,
     ) -> Result<(), Problem> {
+        // An old list may show a host that another one of its name, with the same marker, has
+        // followed, or one that is not to lose its records any more.
+        let fresh = Box::pin(self.get_host(&host.meta.key)).await?;
+        let is_this = |fresh: &Host| {
+            fresh.meta.uid == host.meta.uid && fresh.meta.deleting == host.meta.deleting
+        };
+        if !fresh.as_ref().is_some_and(is_this) {
+            return Err(Problem::HostGone);
+        }
         let access = self
             .zones
             .access(&self.client, zone)
@@ -50,7 +61,8 @@ impl Controller {
         let subject = Subject { host, prefix };
         let want = wanted(&subject, zone).ok_or(Problem::ZoneGone)?;
         let published = self.progress.published(&subject.host);
-        let published = published.map(|PublishedState { known, .. }| known);
+        let pending = &subject.host.pending;
+        let published = published.map(|PublishedState { known, .. }| known.with(pending));
         let names = names(&spec.hostname, published.as_ref(), &want);
         // All names in one message; where that is refused, each for itself.
         match self

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use dynhost_crds::CONTROLLER_FIELD_MANAGER;
-use dynhost_crds::conditions::{ConditionStatus, ConditionType};
+use dynhost_crds::conditions::{ConditionStatus, ConditionType, Reason};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
@@ -34,7 +34,7 @@ const QUEUE: usize = 64;
 /// Takes Events from everywhere; what is over the budget is dropped and counted.
 #[derive(Clone)]
 pub struct Events {
-    queue: mpsc::Sender<(Event, ObjectReference)>,
+    waiting: mpsc::Sender<(Event, ObjectReference)>,
     budget: Arc<DefaultDirectRateLimiter>,
     address_changed: Arc<Mutex<HashMap<Arc<str>, Instant>>>,
     metrics: Arc<Metrics>,
@@ -45,9 +45,9 @@ pub type EventQueue = mpsc::Receiver<(Event, ObjectReference)>;
 
 impl Events {
     pub fn new(metrics: Arc<Metrics>) -> (Self, EventQueue) {
-        let (queue, receiver) = mpsc::channel(QUEUE);
+        let (waiting, receiver) = mpsc::channel(QUEUE);
         let events = Self {
-            queue,
+            waiting,
             budget: Arc::new(RateLimiter::direct(Quota::per_second(BUDGET))),
             address_changed: Arc::default(),
             metrics,
@@ -59,6 +59,10 @@ impl Events {
         if self.budget.check().is_err() {
             return self.metrics.count_dropped_event();
         }
+        self.queue(about, type_, reason, note);
+    }
+
+    fn queue(&self, about: ObjectReference, type_: EventType, reason: &str, note: String) {
         let event = Event {
             type_,
             reason: reason.to_owned(),
@@ -66,7 +70,7 @@ impl Events {
             action: "Reconcile".to_owned(),
             secondary: None,
         };
-        if self.queue.try_send((event, about)).is_err() {
+        if self.waiting.try_send((event, about)).is_err() {
             self.metrics.count_dropped_event();
         }
     }
@@ -77,6 +81,10 @@ impl Events {
             let former = host.condition(condition.type_);
             let same = former
                 .is_some_and(|f| (f.status, f.reason) == (condition.status, condition.reason));
+            // That is the zone's to tell, once for them all.
+            if condition.reason == Reason::DeletionPaused {
+                continue;
+            }
             // At first sight only a failure is news: a thousand new hosts would use up the budget.
             if same || (former.is_none() && condition.status != ConditionStatus::False) {
                 continue;
@@ -92,7 +100,7 @@ impl Events {
         }
     }
 
-    /// Tells a zone's Ready where it now has another reason or status.
+    /// Tells a zone's Ready where it now has another reason or status, and that deleting is paused.
     pub fn zone_conditions_changed(&self, zone: &Zone, now: &[CompactCondition]) {
         for condition in now.iter().filter(|c| c.type_ == ConditionType::Ready) {
             let former = zone.conditions.iter().find(|c| c.type_ == condition.type_);
@@ -108,6 +116,16 @@ impl Events {
                 condition.reason.as_str(),
                 condition.message().to_owned(),
             );
+        }
+        let pause = |all: &[CompactCondition]| {
+            let mut all = all.iter();
+            let pause = all.find(|c| c.type_ == ConditionType::DeletionPaused);
+            pause.map(|pause| pause.message().to_owned())
+        };
+        if let (None, Some(note)) = (pause(&zone.conditions), pause(now)) {
+            let about = reference(&zone.meta, "DynamicZone");
+            // Outside of the budget, which the hosts of a mass may have used up.
+            self.queue(about, EventType::Warning, "DeletionPaused", note);
         }
     }
 

@@ -62,6 +62,18 @@ pub(super) struct Keys<'a> {
 }
 
 impl Keys<'_> {
+    /// Whether [`Self::ensure`] needs no client.
+    pub(super) fn is_settled(&self, host: &Host, spec: &HostSpec) -> bool {
+        judge(self.index, spec).is_some() && !self.lacks_owner(host, &spec.secret)
+    }
+
+    /// A generated key that is not owned by the host yet.
+    fn lacks_owner(&self, host: &Host, secret: &ObjectKey) -> bool {
+        self.index.key(secret).is_some_and(|key| {
+            key.generated && !key.owners.iter().any(|uid| **uid == *host.meta.uid)
+        })
+    }
+
     /// The verdict on the host's key, which is generated where it is missing, and is owned by every
     /// host that names it where it was generated.
     pub(super) async fn ensure(
@@ -79,10 +91,7 @@ impl Keys<'_> {
                 }
             },
         };
-        if let Some(key) = self.index.key(secret)
-            && key.generated
-            && !key.owners.iter().any(|uid| **uid == *host.meta.uid)
-        {
+        if self.lacks_owner(host, secret) {
             self.add_owner(host, secret).await?;
         }
         Ok(verdict)

@@ -3,24 +3,32 @@
 //! ```text
 //! index -> queue -> sync_host: look -> claim -> publish -> status
 //!                   sync_zone: finalizer -> probe -> status
+//! guard: what would remove many names at once waits for the zone's administrator
 //! drift -> queue (beside: a pass through each zone's DNS)
 //! ```
 //!
-//! Each object is looked at by one task at a time. What has been written to DNS is known here
+//! Each object is looked at by one task at a time, and the hosts of each zone have a share of the
+//! looks of their own: some hundreds of one zone can wait for its name server at a time, whose
+//! changes so go out together, and hold up no host of another. What has been written to DNS is known here
 //! before `status.published` says so; after a restart, `status` and the marker in DNS tell it.
 
 mod cleanup;
+mod consent;
 mod drift;
 pub mod events;
 mod finalizer;
+mod guard;
 mod hold_back;
 mod host;
 mod key;
+mod permit;
 pub mod problem;
 mod progress;
 mod publish;
 mod queue;
+mod staleness;
 pub mod status;
+mod termination;
 mod zone;
 
 use std::collections::HashMap;
@@ -29,7 +37,7 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 
 use crate::index::object::ObjectKey;
 use crate::index::{Affected, Index};
@@ -37,13 +45,31 @@ use crate::metrics::Metrics;
 use crate::watch::Freshness;
 use drift::Drift;
 use events::Events;
+use permit::Guarding;
 use progress::Progresses;
-use queue::Queue;
+use queue::{Limits, Queue};
 use status::Outcome;
 use zone::Zones;
 
-/// Objects looked at at the same time.
-const CONCURRENCY: usize = 64;
+/// Objects looked at at the same time: of one zone as many as fill the messages that its lane has
+/// in flight; in all as many as memory allows, at some kB each.
+const LOOKS: Limits = Limits {
+    of_share: 400,
+    in_all: 1200,
+    reserved: 16,
+};
+
+/// Calls of the API server at the same time: each in flight has a connection of its own.
+const CALLS: usize = 64;
+
+/// Objects that may have to wait for the same server.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Share {
+    Zones,
+    HostsOf(ObjectKey),
+    /// Hosts that are gone, or whose spec names no zone.
+    Others,
+}
 
 /// When an object is looked at again, unless it changes before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,11 +93,14 @@ impl Next {
 pub struct Controller {
     client: kube::Client,
     index: Arc<Index>,
+    freshness: Arc<Freshness>,
     metrics: Arc<Metrics>,
     events: Events,
     zones: Zones,
     outcomes: mpsc::UnboundedSender<(ObjectKey, Outcome)>,
     progress: Progresses,
+    guarding: Guarding,
+    calls: Semaphore,
     drift: Drift,
     /// Objects to look at again, from within.
     again: mpsc::UnboundedSender<Affected>,
@@ -82,6 +111,7 @@ impl Controller {
     pub fn new(
         client: kube::Client,
         index: Arc<Index>,
+        freshness: Arc<Freshness>,
         metrics: Arc<Metrics>,
         events: Events,
         outcomes: mpsc::UnboundedSender<(ObjectKey, Outcome)>,
@@ -91,11 +121,14 @@ impl Controller {
         Self {
             client,
             index,
+            freshness,
             metrics,
             events,
             zones: Zones::default(),
             outcomes,
             progress: Progresses::default(),
+            guarding: Guarding::default(),
+            calls: Semaphore::new(CALLS),
             drift: Drift::new(drift_interval),
             again,
             told_again: tokio::sync::Mutex::new(told_again),
@@ -105,35 +138,30 @@ impl Controller {
     /// Looks at what is affected, until `stop`; then finishes what is under way, for a limited time.
     pub async fn run(
         &self,
-        freshness: &Freshness,
         mut affected: mpsc::UnboundedReceiver<Affected>,
         stop: impl Future<Output = ()>,
     ) {
         let mut stop = std::pin::pin!(stop);
         let mut told_again = self.told_again.lock().await;
-        let mut queue = Queue::default();
+        let mut queue = Queue::new(LOOKS);
         let mut looked: HashMap<ObjectKey, Instant> = HashMap::new();
         let mut under_way = FuturesUnordered::new();
         loop {
             let now = Instant::now();
             // Before all is listed, a zone or a Secret not yet seen would look like a missing one.
-            let ready = freshness.is_synced();
-            while ready
-                && under_way.len() < CONCURRENCY
-                && let Some(object) = queue.pop(now)
-            {
+            let ready = self.freshness.is_synced();
+            while ready && let Some(object) = queue.pop(now) {
                 under_way.push(self.look_at(object));
             }
             let next_due = match ready {
-                true if under_way.len() < CONCURRENCY => queue.next_due(),
-                true => None,
+                true => queue.next_due(),
                 false => Some(now + Duration::from_millis(10)),
             };
             tokio::select! {
                 biased;
                 () = &mut stop => break,
-                Some(object) = affected.recv() => enqueue(&mut queue, &looked, object),
-                Some(object) = told_again.recv() => enqueue(&mut queue, &looked, object),
+                Some(object) = affected.recv() => self.enqueue(&mut queue, &looked, object),
+                Some(object) = told_again.recv() => self.enqueue(&mut queue, &looked, object),
                 Some((object, next)) = under_way.next(), if !under_way.is_empty() => {
                     queue.done(&object);
                     if let Affected::Zone(key) = &object {
@@ -143,7 +171,8 @@ impl Controller {
                         }
                     }
                     if let Next::After(pause) = next {
-                        queue.push(object, Instant::now() + pause);
+                        let share = self.share(&object);
+                        queue.push(object, share, Instant::now() + pause);
                     }
                 }
                 () = sleep_until(next_due), if next_due.is_some() => {}
@@ -153,10 +182,46 @@ impl Controller {
         let _ = tokio::time::timeout(Duration::from_millis(500), rest).await;
     }
 
+    /// Hosts at once; a zone some time after its last look, so that a burst of its hosts is one
+    /// look.
+    fn enqueue(
+        &self,
+        queue: &mut Queue<Affected, Share>,
+        looked: &HashMap<ObjectKey, Instant>,
+        object: Affected,
+    ) {
+        let now = Instant::now();
+        let at = match &object {
+            Affected::Host(_) => now,
+            Affected::Zone(key) => looked
+                .get(key)
+                .map_or(now, |last| now.max(*last + zone::PAUSE)),
+        };
+        let share = self.share(&object);
+        queue.push(object, share, at);
+    }
+
+    fn share(&self, object: &Affected) -> Share {
+        let Affected::Host(key) = object else {
+            return Share::Zones;
+        };
+        let host = self.index.host(key);
+        let spec = host.as_ref().and_then(|host| host.spec.as_ref().ok());
+        spec.map_or(Share::Others, |spec| Share::HostsOf(spec.zone.clone()))
+    }
+
+    /// Waits until another call of the API server may be made, which ends with the permit.
+    async fn may_call(&self) -> Option<SemaphorePermit<'_>> {
+        // It is never closed.
+        self.calls.acquire().await.ok()
+    }
+
+    /// Hundreds of hosts wait for their names to be written at the same time: what is large and
+    /// does not wait for that is in boxes, here and below.
     async fn look_at(&self, object: Affected) -> (Affected, Next) {
         let next = match &object {
             Affected::Host(key) => self.sync_host(key).await,
-            Affected::Zone(key) => self.sync_zone(key).await,
+            Affected::Zone(key) => Box::pin(self.sync_zone(key)).await,
         };
         (object, next)
     }
@@ -179,18 +244,6 @@ impl Controller {
             }
         }
     }
-}
-
-/// Hosts at once; a zone some time after its last look, so that a burst of its hosts is one look.
-fn enqueue(queue: &mut Queue<Affected>, looked: &HashMap<ObjectKey, Instant>, object: Affected) {
-    let now = Instant::now();
-    let at = match &object {
-        Affected::Host(_) => now,
-        Affected::Zone(key) => looked
-            .get(key)
-            .map_or(now, |last| now.max(*last + zone::PAUSE)),
-    };
-    queue.push(object, at);
 }
 
 async fn sleep_until(due: Option<Instant>) {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use dynhost_crds::host::{Observed, ObservedPrefix};
+use jiff::Timestamp;
 
 use super::Next;
 use super::problem::Problem;
@@ -27,6 +28,8 @@ pub(super) struct Inputs {
     observed: Observed,
     prefix: Option<ObservedPrefix>,
     zone: Option<ZoneInputs>,
+    /// The host is stale, and shall have no records.
+    pub(super) is_removed: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -42,13 +45,18 @@ impl Inputs {
             generation: host.meta.generation,
             annotations: host.annotations,
             deleting: host.meta.deleting,
-            observed: host.observed.clone(),
+            observed: Observed {
+                // A client that only confirms what is stored changes nothing.
+                last_seen: None,
+                ..host.observed.clone()
+            },
             prefix: prefix.cloned(),
             zone: zone.map(|zone| ZoneInputs {
                 uid: zone.meta.uid.clone(),
                 generation: zone.meta.generation,
                 adopt: zone.adopt.clone(),
             }),
+            is_removed: false,
         }
     }
 }
@@ -62,6 +70,8 @@ struct Progress {
     uid: Arc<str>,
     /// What is in DNS, as of our last write.
     published: Option<PublishedState>,
+    /// When that was noted.
+    noted: Timestamp,
     /// The last attempt, where it failed: DNS may say something else since.
     failure: Option<Failure>,
 }
@@ -90,16 +100,32 @@ impl Progresses {
         Some(look(progress))
     }
 
-    /// What is in DNS: as of our last write, or else as status says.
+    /// What is in DNS: as of our last write, or else as status says. Status that tells of a later
+    /// write than ours is right: we began with an old list, or another instance has written since.
     pub(super) fn published(&self, host: &Host) -> Option<PublishedState> {
-        let known = self.of(&host.meta, |progress| progress.published.clone());
+        let known = self.current(host, |progress| progress.published.clone());
         known.unwrap_or_else(|| host.published.clone())
+    }
+
+    /// Looks at the progress of this host, unless status knows of a later write.
+    fn current<T>(&self, host: &Host, look: impl FnOnce(&Progress) -> T) -> Option<T> {
+        let told = host.published.as_ref().map(|published| published.at);
+        let current = self.of(&host.meta, |progress| {
+            let noted = progress.published.as_ref().map(|p| p.at);
+            (told <= Some(noted.unwrap_or(progress.noted))).then(|| look(progress))
+        });
+        current.flatten()
+    }
+
+    /// Whether this very host was published by us, or was tried to be.
+    pub(super) fn knows(&self, meta: &Meta) -> bool {
+        self.of(meta, |_| ()).is_some()
     }
 
     /// Whether DNS may say something else than [`Self::published`].
     /// `prefix` is the one that the host's IPv6 address is made from.
     pub(super) fn is_in_doubt(&self, host: &Host, prefix: Option<&ObservedPrefix>) -> bool {
-        let known = self.of(&host.meta, |progress| progress.failure.is_some());
+        let known = self.current(host, |progress| progress.failure.is_some());
         known.unwrap_or_else(|| host.has_changed_since_published(prefix))
     }
 
@@ -118,6 +144,7 @@ impl Progresses {
         let progress = Progress {
             uid: meta.uid.clone(),
             published,
+            noted: Timestamp::now(),
             failure: None,
         };
         self.all().insert(meta.key.clone(), progress);
@@ -151,6 +178,7 @@ impl Progresses {
         let progress = Progress {
             uid: host.meta.uid.clone(),
             published,
+            noted: Timestamp::now(),
             failure: Some(failure),
         };
         all.insert(host.meta.key.clone(), progress);
@@ -226,6 +254,9 @@ mod tests {
             false,
         );
         check(json!({}), reported, false);
+        // A heartbeat.
+        let seen = json!({"observed": {"lastSeen": "2026-01-01T00:00:00Z"}});
+        check(json!({}), seen, true);
         // Another host of the same name.
         check(json!({"uid": "other"}), json!({}), false);
     }
@@ -248,5 +279,40 @@ mod tests {
         progresses.succeeded(&host.meta, None);
         assert_eq!(progresses.waits(&host, &inputs), None);
         assert!(!progresses.is_in_doubt(&host, None));
+    }
+
+    #[test]
+    fn status_that_tells_of_a_later_write_than_ours_is_right() {
+        fn check(ours: Option<&str>, theirs: Option<&str>, is_theirs: bool) {
+            let published = |at: Option<&str>, address: &str| {
+                at.map(|at| {
+                    json!({"at": format!("2026-01-01T00:00:0{at}Z"), "rrsets": [
+                    {"name": "home.dyn.example.org", "type": "A", "ttl": 60, "values": [address]}]})
+                })
+            };
+            let noted = host(
+                &json!({}),
+                json!({"published": published(ours, "198.51.100.1")}),
+            );
+            let now = host(
+                &json!({}),
+                json!({"published": published(theirs, "198.51.100.2")}),
+            );
+            let progresses = Progresses::default();
+            progresses.succeeded(&noted.meta, noted.published.clone());
+            let found = progresses.published(&now);
+            let expected = if is_theirs {
+                now.published
+            } else {
+                noted.published
+            };
+            assert_eq!(found, expected, "{ours:?} {theirs:?}");
+        }
+        check(Some("1"), Some("1"), false);
+        check(Some("2"), Some("1"), false);
+        check(Some("1"), Some("2"), true);
+        check(Some("1"), None, false);
+        // What we have removed since is gone, whatever an old list says.
+        check(None, Some("1"), false);
     }
 }

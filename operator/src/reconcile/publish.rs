@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use dynhost_crds::host::{DynamicHost, ObservedPrefix};
+use dynhost_crds::host::{DynamicHost, MAX_PENDING_ALIASES, ObservedPrefix};
 use dynhost_crds::zone::OwnershipMode;
 use futures::future::try_join_all;
 use jiff::Timestamp;
@@ -14,6 +14,8 @@ use kube::api::Api;
 
 use super::Controller;
 use super::problem::Problem;
+use super::staleness::{Records, Staleness};
+use super::status;
 use super::zone::ZoneAccess;
 use crate::admission::Admitted;
 use crate::deadline::{CALL, within};
@@ -23,6 +25,7 @@ use crate::index::stored::Stored;
 use crate::index::zone::Zone;
 use crate::name::RecordName;
 use crate::provider::ApplyError;
+use crate::record::alias::Alias;
 use crate::record::attempt::{Attempt, Step};
 use crate::record::change::{Basis, Found, HostChange, NameChange};
 use crate::record::desired::{Desired, Reported, desired};
@@ -38,6 +41,8 @@ const ATTEMPTS: usize = 8;
 pub(super) struct Publication {
     /// What is in DNS; `None`: nothing of ours.
     pub state: Option<PublishedState>,
+    /// Announced aliases of which `state` tells all.
+    pub settled: Box<[Alias]>,
     pub problem: Option<Problem>,
 }
 
@@ -56,38 +61,53 @@ impl Controller {
     /// `drifted`: a pass has found DNS to hold something else than `before`.
     pub(super) async fn publish(
         &self,
-        subject: Subject,
+        mut subject: Subject,
         zone: &Zone,
         access: &ZoneAccess,
         before: Option<PublishedState>,
+        records: Records,
         drifted: Option<Drifted>,
     ) -> Publication {
         let mut state = before;
         let drifted = drifted.filter(|drifted| is_current(drifted, state.as_ref(), &subject, zone));
         let is_repair = drifted.is_some();
-        let problem = self
-            .write_names(subject, zone, access, &mut state, drifted)
-            .await;
-        if is_repair && problem.is_ok() {
+        let written = self.write_names(&mut subject, zone, access, &mut state, records, drifted);
+        let problem = written.await.err();
+        let is_settled = matches!(problem, None | Some(Problem::Prefix(_)));
+        if is_repair && is_settled {
             self.metrics.count_drift_repair();
         }
         Publication {
             state,
-            problem: problem.err(),
+            settled: match is_settled {
+                true => subject.host.pending.clone(),
+                false => Box::default(),
+            },
+            problem,
         }
     }
 
     async fn write_names(
         &self,
-        mut subject: Subject,
+        subject: &mut Subject,
         zone: &Zone,
         access: &ZoneAccess,
         state: &mut Option<PublishedState>,
+        mut records: Records,
         drifted: Option<Drifted>,
     ) -> Result<(), Problem> {
-        let mut want = wanted(&subject, zone).ok_or(Problem::ZoneGone)?;
+        let known = state.as_ref().map(|state| state.known.clone());
+        let known = known.unwrap_or_default();
+        let wanted = |subject: &Subject, records| {
+            let want = wanted(subject, zone).ok_or(Problem::ZoneGone)?;
+            Ok::<_, Problem>(match records {
+                Records::Removed => want.without_records(&known),
+                Records::AsReported | Records::AsTheyAre => want,
+            })
+        };
+        let mut want = wanted(subject, records)?;
         let mut attempt = self
-            .begin(&subject, zone, state.as_ref())
+            .begin(subject, zone, state.as_ref())
             .ok_or(Problem::ZoneGone)?;
         let is_sure = !self
             .progress
@@ -95,18 +115,26 @@ impl Controller {
         if let Some(drifted) = drifted {
             if drifted.has_another_marker() {
                 // Somebody of ours has written it, who may know more.
-                subject = self.get_from_api_server(&subject).await?;
-                want = wanted(&subject, zone).ok_or(Problem::ZoneGone)?;
+                *subject = Box::pin(self.get_from_api_server(subject)).await?;
+                want = wanted(subject, records)?;
             }
             let unsent = new_marker(&subject.host, zone)?;
             let may_adopt = |name: &RecordName| self.may_adopt(&subject.host, name);
             attempt.start_from(&want, |name| drifted.at(name), &unsent, may_adopt);
+        }
+        // An old list may show a host that is gone by now, whose records nobody would remove.
+        if !self.progress.knows(&subject.host.meta)
+            && attempt.next(&want).is_some_and(|step| step.creates())
+        {
+            *subject = Box::pin(self.get_from_api_server(subject)).await?;
+            want = wanted(subject, records)?;
         }
         let mut pass_marker = None;
         for _ in 0..ATTEMPTS * (1 + want.aliases.len()) {
             let Some(step) = attempt.next(&want) else {
                 return outcome(&attempt, &want);
             };
+            self.announce(subject, &step).await?;
             let passes = attempt.passes();
             let marker = match pass_marker.take() {
                 Some(marker) => marker,
@@ -128,8 +156,12 @@ impl Controller {
                     if refused && is_sure && is_marker_lost(&step, &found, attempt.ours()) {
                         self.drift.ask_for(&zone.meta.key);
                     }
-                    subject = self.get_from_api_server(&subject).await?;
-                    want = wanted(&subject, zone).ok_or(Problem::ZoneGone)?;
+                    *subject = Box::pin(self.get_from_api_server(subject)).await?;
+                    // The index may not have told yet that its client called.
+                    if self.staleness(&subject.host, None) != Staleness::Stale {
+                        records = Records::AsReported;
+                    }
+                    want = wanted(subject, records)?;
                     attempt.learn(step, &found, refused, &marker, |name| {
                         self.may_adopt(&subject.host, name)
                     });
@@ -139,7 +171,7 @@ impl Controller {
             pass_marker = Some(marker).filter(|_| attempt.is_mid_pass());
             if attempt.passes() > passes {
                 let before = state.take();
-                *state = published(&subject, &attempt);
+                *state = published(subject, &attempt);
                 self.tell_address(&subject.host, before.as_ref(), state.as_ref());
             }
         }
@@ -168,7 +200,10 @@ impl Controller {
         Some(Attempt::new(
             host.spec.as_ref().ok()?.hostname.clone(),
             ours,
-            state.map(|state| state.known.clone()).unwrap_or_default(),
+            state
+                .map(|state| state.known.clone())
+                .unwrap_or_default()
+                .with(&host.pending),
             marker.cloned(),
             in_doubt,
         ))
@@ -182,6 +217,17 @@ impl Controller {
         let fresh = fresh.filter(|fresh| fresh.meta.uid == host.meta.uid && !fresh.meta.deleting);
         let fresh = fresh.ok_or(Problem::HostGone)?;
         self.index.apply_host_reply(fresh.clone());
+        let may_go_on = {
+            let view = self.index.view();
+            let admitted = view.admission(&fresh);
+            admitted.is_ok_and(|admitted| !admitted.host.suspend)
+        };
+        if !may_go_on {
+            return Err(Problem::Unavailable {
+                detail: "the host was changed meanwhile".to_owned(),
+                retry_after: None,
+            });
+        }
         let router = fresh
             .spec
             .as_ref()
@@ -197,8 +243,38 @@ impl Controller {
         Ok(Subject { host, prefix })
     }
 
-    async fn get_host(&self, key: &ObjectKey) -> Result<Option<Host>, Problem> {
+    /// Tells in status which aliases a message is about to write for the first time: should we die
+    /// before we can say that they are there, and the spec be changed meanwhile, nothing else would
+    /// tell whose they are.
+    async fn announce(&self, subject: &mut Subject, step: &Step) -> Result<(), Problem> {
+        let host = &subject.host;
+        let published = host.published.as_ref();
+        let told = published.map_or(&[][..], |state| &state.known.aliases[..]);
+        let new = step.new_aliases(&[told, &host.pending]);
+        if new.is_empty() {
+            return Ok(());
+        }
+        let mut pending = host.pending.to_vec();
+        pending.extend(new);
+        if pending.len() > MAX_PENDING_ALIASES {
+            return Err(Problem::Unavailable {
+                detail: "too many aliases are about to be written".to_owned(),
+                retry_after: None,
+            });
+        }
+        let announced = status::announce(&self.client, &self.metrics, host, &pending).await;
+        let announced = announced.map_err(|error| Problem::Unavailable {
+            detail: format!("the API server was not told of the aliases: {error}"),
+            retry_after: None,
+        })?;
+        self.index.apply_host_reply(announced.clone());
+        subject.host = Arc::new(announced);
+        Ok(())
+    }
+
+    pub(super) async fn get_host(&self, key: &ObjectKey) -> Result<Option<Host>, Problem> {
         let api: Api<Stored<DynamicHost>> = Api::namespaced(self.client.clone(), &key.namespace);
+        let _permit = self.may_call().await;
         let object = within(CALL, api.get_opt(&key.name)).await;
         let object = object.map_err(|error| Problem::Unavailable {
             detail: format!("the API server did not tell the host's addresses: {error}"),

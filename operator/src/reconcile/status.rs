@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use dynhost_crds::CONTROLLER_FIELD_MANAGER;
 use dynhost_crds::conditions::{ConditionStatus, ConditionType, Reason};
-use dynhost_crds::host::DynamicHost;
+use dynhost_crds::host::{self, DynamicHost};
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use jiff::Timestamp;
@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 
 use super::events::Events;
 use super::hold_back::{self, HoldBack};
-use super::queue::Queue;
+use super::queue::{Limits, Queue};
 use super::sleep_until;
 use crate::deadline::{CALL, within};
 use crate::index::Index;
@@ -24,6 +24,7 @@ use crate::index::host::{CompactCondition, Host, PublishedState};
 use crate::index::object::ObjectKey;
 use crate::index::stored::Stored;
 use crate::metrics::Metrics;
+use crate::record::alias::Alias;
 
 /// A verdict with the sentence for people, where it is another one than the reason's own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,8 +73,12 @@ pub struct Outcome {
     pub accepted: Verdict,
     pub key: Verdict,
     pub published: Verdict,
+    /// Where the host has a `staleAfter`.
+    pub fresh: Option<Verdict>,
     /// What is in DNS.
     pub state: Option<PublishedState>,
+    /// Announced aliases of which `state` tells all: they need no announcement any more.
+    pub settled: Box<[Alias]>,
 }
 
 impl Outcome {
@@ -97,11 +102,14 @@ impl Outcome {
     /// The conditions to store; `since` moves only where a status does.
     pub fn conditions(&self, former: &[CompactCondition], now: Timestamp) -> Vec<CompactCondition> {
         let verdicts = [
-            (ConditionType::Accepted, self.accepted.clone()),
-            (ConditionType::KeyReady, self.key.clone()),
-            (ConditionType::Published, self.published.clone()),
-            (ConditionType::Ready, self.ready()),
+            (ConditionType::Accepted, Some(self.accepted.clone())),
+            (ConditionType::KeyReady, Some(self.key.clone())),
+            (ConditionType::Published, Some(self.published.clone())),
+            (ConditionType::Fresh, self.fresh.clone()),
+            (ConditionType::Ready, Some(self.ready())),
         ];
+        let verdicts = verdicts.into_iter();
+        let verdicts = verdicts.filter_map(|(type_, verdict)| Some((type_, verdict?)));
         set_conditions(verdicts, self.generation, former, now)
     }
 }
@@ -129,7 +137,11 @@ pub fn set_conditions(
 }
 
 /// Status writes in flight: the API server's writes are the scarce thing, and endpoint patches go first.
-const IN_FLIGHT: usize = 4;
+const IN_FLIGHT: Limits = Limits {
+    of_share: 4,
+    in_all: 4,
+    reserved: 0,
+};
 
 /// How long an outcome waits for a newer one: a client that reports one family after the other costs
 /// one write, and its second patch does not meet the write that its first one caused.
@@ -152,7 +164,7 @@ impl StatusWriter {
     /// Writes what comes until the senders are gone and everything is written.
     pub async fn run(self, mut outcomes: mpsc::UnboundedReceiver<(ObjectKey, Outcome)>) {
         let mut latest: HashMap<ObjectKey, Outcome> = HashMap::new();
-        let mut queue = Queue::default();
+        let mut queue = Queue::new(IN_FLIGHT);
         let mut writing = FuturesUnordered::new();
         let mut open = true;
         let mut hold_back = HoldBack::default();
@@ -160,10 +172,7 @@ impl StatusWriter {
             let now = Instant::now();
             let patching = self.endpoint_patches.load(Ordering::Relaxed) > 0;
             let held = open && !latest.is_empty() && hold_back.holds(now, patching);
-            while !held
-                && writing.len() < IN_FLIGHT
-                && let Some(key) = queue.pop(now)
-            {
+            while !held && let Some(key) = queue.pop(now) {
                 match latest.remove(&key) {
                     Some(outcome) => writing.push(self.write(key, outcome)),
                     None => queue.done(&key),
@@ -174,14 +183,13 @@ impl StatusWriter {
             }
             let next = match queue.next_due() {
                 Some(_) if held => Some(now + hold_back::STEP),
-                due if writing.len() < IN_FLIGHT => due,
-                _ => None,
+                due => due,
             };
             tokio::select! {
                 received = outcomes.recv(), if open => match received {
                     Some((key, outcome)) => {
                         latest.insert(key.clone(), outcome);
-                        queue.push(key, Instant::now() + SETTLE);
+                        queue.push(key, (), Instant::now() + SETTLE);
                     }
                     None => open = false,
                 },
@@ -190,7 +198,7 @@ impl StatusWriter {
                     // A newer outcome of the same host makes the failed one void.
                     if let Some(outcome) = failed && open && !latest.contains_key(&key) {
                         latest.insert(key.clone(), outcome);
-                        queue.push(key, Instant::now() + RETRY);
+                        queue.push(key, (), Instant::now() + RETRY);
                     }
                 }
                 () = sleep_until(next), if next.is_some() => {}
@@ -209,15 +217,7 @@ impl StatusWriter {
             return (key, None);
         }
         let patch = patch(&host, &outcome, &conditions);
-        let api: Api<Stored<DynamicHost>> = Api::namespaced(self.client.clone(), &key.namespace);
-        let params = PatchParams {
-            field_manager: Some(CONTROLLER_FIELD_MANAGER.to_owned()),
-            ..PatchParams::default()
-        };
-        self.metrics.count_api_write("host_status");
-        let patch = Patch::Merge(&patch);
-        let written = api.patch_status(&key.name, &params, &patch);
-        match within(CALL, written).await {
+        match send(&self.client, &self.metrics, &key, patch).await {
             Ok(object) => {
                 self.events.host_conditions_changed(&host, &conditions);
                 if let Some(host) = Host::new(&object) {
@@ -239,10 +239,52 @@ impl StatusWriter {
     }
 }
 
+/// Tells which aliases are about to be written for the first time, before they are. Status as it is
+/// then stored.
+pub(super) async fn announce(
+    client: &kube::Client,
+    metrics: &Metrics,
+    host: &Host,
+    pending: &[Alias],
+) -> Result<Host, kube::Error> {
+    let pending = pending.iter().map(|alias| host::Alias {
+        name: alias.name.to_string(),
+        type_: alias.kind,
+    });
+    let patch = serde_json::json!({
+        "metadata": {"uid": &*host.meta.uid},
+        "status": {"pendingAliases": pending.collect::<Vec<_>>()},
+    });
+    let object = send(client, metrics, &host.meta.key, patch).await?;
+    Ok(Host::new(&object).unwrap_or_else(|| host.clone()))
+}
+
+async fn send(
+    client: &kube::Client,
+    metrics: &Metrics,
+    key: &ObjectKey,
+    patch: serde_json::Value,
+) -> Result<Stored<DynamicHost>, kube::Error> {
+    let api: Api<Stored<DynamicHost>> = Api::namespaced(client.clone(), &key.namespace);
+    let params = PatchParams {
+        field_manager: Some(CONTROLLER_FIELD_MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    metrics.count_api_write("host_status");
+    let patch = Patch::Merge(&patch);
+    within(CALL, api.patch_status(&key.name, &params, &patch)).await
+}
+
 fn differs(host: &Host, outcome: &Outcome, conditions: &[CompactCondition]) -> bool {
     host.conditions != conditions
         || host.observed_generation != Some(outcome.generation)
         || host.published != outcome.state
+        || settles(host, outcome)
+}
+
+/// Others may have been announced since.
+fn settles(host: &Host, outcome: &Outcome) -> bool {
+    !host.pending.is_empty() && host.pending == outcome.settled
 }
 
 fn patch(host: &Host, outcome: &Outcome, conditions: &[CompactCondition]) -> serde_json::Value {
@@ -257,6 +299,9 @@ fn patch(host: &Host, outcome: &Outcome, conditions: &[CompactCondition]) -> ser
         let published = outcome.state.as_ref();
         let published = published.map(|state| state.to_status(&spec.hostname));
         patch["status"]["published"] = serde_json::json!(published);
+    }
+    if settles(host, outcome) {
+        patch["status"]["pendingAliases"] = serde_json::Value::Null;
     }
     patch
 }
@@ -273,7 +318,9 @@ mod tests {
             accepted: Verdict::of(accepted),
             key: Verdict::of(key),
             published: Verdict::of(published),
+            fresh: None,
             state: None,
+            settled: Box::default(),
         }
     }
 
@@ -293,6 +340,14 @@ mod tests {
         check((NameConflict, Generated, Published), (False, NameConflict));
         check((Accepted, WrongType, ForeignRecord), (False, WrongType));
         check((Accepted, Generated, ForeignRecord), (False, ForeignRecord));
+
+        // A stale host is as it should be.
+        let stale = Outcome {
+            fresh: Some(Verdict::of(Stale)),
+            ..outcome(Accepted, Generated, Published)
+        };
+        let ready = stale.ready();
+        assert_eq!((ready.status, ready.reason), (True, Ready));
     }
 
     #[test]

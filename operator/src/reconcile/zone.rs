@@ -103,8 +103,8 @@ impl ZoneAccess {
     /// already. While no server answers, no further change waits for one: it would hold up the
     /// hosts of other zones.
     pub(super) fn failed(&self, problem: &Problem) {
-        if matches!(problem, Problem::Unavailable { .. }) {
-            self.lane.pause();
+        if let Problem::Unavailable { detail, .. } = problem {
+            self.lane.pause(detail);
         }
         let is_the_hosts_own = matches!(
             problem,
@@ -195,6 +195,7 @@ impl Controller {
     pub(super) async fn sync_zone(&self, key: &ObjectKey) -> Next {
         let Some(zone) = self.index.zone(key) else {
             self.zones.forget(key);
+            self.forget_zones_deletions(key);
             self.drift.forget_zone(key);
             return Next::Idle;
         };
@@ -225,10 +226,13 @@ impl Controller {
                 (invalid.clone(), invalid, Next::Idle)
             }
         };
+        let paused = self.paused_deletions(&zone);
+        let paused = paused.map(|paused| (ConditionType::DeletionPaused, paused));
         let verdicts = [
             (ConditionType::Accepted, accepted),
             (ConditionType::Ready, ready),
         ];
+        let verdicts = verdicts.into_iter().chain(paused);
         let former = &zone.conditions;
         let conditions = set_conditions(verdicts, zone.meta.generation, former, Timestamp::now());
         match within(CALL, self.write_zone_status(&zone, &hosts, &conditions)).await {

@@ -1,5 +1,6 @@
 //! A change of one host's records, what must hold for it, and what DNS was found to hold.
 
+use std::mem;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::alias::Alias;
@@ -56,8 +57,8 @@ pub enum Records {
         ipv4: RrsetChange<Ipv4Addr>,
         ipv6: RrsetChange<Ipv6Addr>,
     },
-    /// A CNAME to `target`. `stands`: one of ours is there already. No other data may be beside it
-    /// (RFC 1034 section 3.6.2).
+    /// A CNAME to `target`. `stands`: under our marker there is one already, which counts on the
+    /// basis of that marker only. No other data may be beside it (RFC 1034 section 3.6.2).
     Cname { target: Fqdn, stands: bool },
     /// No CNAME any more.
     NoCname,
@@ -75,6 +76,18 @@ pub struct Known {
 }
 
 impl Known {
+    /// The same with aliases that may be there as well.
+    pub fn with(mut self, pending: &[Alias]) -> Self {
+        let is_new = |alias: &&Alias| self.aliases.iter().all(|known| known.name != alias.name);
+        let new: Vec<_> = pending.iter().filter(is_new).cloned().collect();
+        if !new.is_empty() {
+            let mut aliases = mem::take(&mut self.aliases).into_vec();
+            aliases.extend(new);
+            self.aliases = aliases.into();
+        }
+        self
+    }
+
     /// Whether no record of the host is there.
     pub fn is_empty(&self) -> bool {
         self.ipv4.is_none() && self.ipv6.is_none() && self.aliases.is_empty()

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use dynhost_crds::host::{Observation, Observed, ObservedPrefix};
 
 use super::alias::Alias;
-use super::change::RrsetChange;
+use super::change::{Known, RrsetChange};
 use super::interface_id::{InterfaceId, PrefixMisfit};
 use crate::admission::Admitted;
 use crate::update::scope::is_publishable;
@@ -55,6 +55,24 @@ pub fn desired(admitted: Admitted<'_>, reported: Reported<'_>) -> Desired {
         ipv6: family(host.ipv6, host.allow_private, ipv6),
         aliases: host.aliases.clone(),
         misfit: misfit.filter(|_| host.ipv6),
+    }
+}
+
+impl Desired {
+    /// The same without any record: what is `known` to be there or would be set is removed.
+    pub fn without_records(self, known: &Known) -> Self {
+        fn family<A>(change: RrsetChange<A>, known: Option<A>) -> RrsetChange<A> {
+            match (change, known) {
+                (RrsetChange::Keep, None) => RrsetChange::Keep,
+                _ => RrsetChange::Remove,
+            }
+        }
+        Self {
+            ipv4: family(self.ipv4, known.ipv4),
+            ipv6: family(self.ipv6, known.ipv6),
+            misfit: None,
+            ..self
+        }
     }
 }
 
@@ -192,5 +210,35 @@ mod tests {
             Set("fd00::2".parse().unwrap()),
         );
         check(json!({"address": {"allowPrivate": true}}), private, allowed);
+    }
+
+    #[test]
+    fn a_host_without_records_leaves_what_nobody_knows_of() {
+        fn check(
+            change: RrsetChange<Ipv4Addr>,
+            known: Option<Ipv4Addr>,
+            expected: RrsetChange<Ipv4Addr>,
+        ) {
+            let want = Desired {
+                ttl: 60,
+                ipv4: change,
+                ipv6: Keep,
+                aliases: Box::default(),
+                misfit: None,
+            };
+            let known = Known {
+                ipv4: known,
+                ..Known::default()
+            };
+            let without = want.without_records(&known);
+            assert_eq!((without.ipv4, without.ipv6), (expected, Keep), "{change:?}");
+        }
+        let a = Ipv4Addr::new(198, 51, 100, 7);
+        check(Keep, None, Keep);
+        check(Keep, Some(a), Remove);
+        check(Set(a), None, Remove);
+        check(Set(a), Some(a), Remove);
+        check(Remove, None, Remove);
+        check(Remove, Some(a), Remove);
     }
 }

@@ -210,8 +210,11 @@ impl Authenticated {
                 Err(
                     Refusal::Invalid(_)
                     | Refusal::NotAllowedByZone
+                    | Refusal::NameNotAllowed
                     | Refusal::OutsideZone
-                    | Refusal::NameConflict(_),
+                    | Refusal::QuotaExceeded(_)
+                    | Refusal::NameConflict(_)
+                    | Refusal::Alias(..),
                 ) => {}
             }
         }

@@ -6,6 +6,7 @@
 //! source_address   CheckIn + peer    -> addresses          what would be published
 //! decide           addresses + host  -> Decision           whether that is news
 //! patch            Decision + host   -> JSON patch         how it is stored safely
+//! heartbeat        host + time       -> JSON patch         that a client was seen without news
 //! ```
 //!
 //! Nothing here knows a client, a runtime, a web framework or a clock.
@@ -14,6 +15,7 @@ pub mod auth;
 pub mod cidr;
 pub mod client_address;
 pub mod decide;
+pub mod heartbeat;
 pub mod outcome;
 pub mod patch;
 pub mod proof;

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::decide::{News, Told};
+use super::heartbeat::seen_at;
 use crate::index::host::{Host, StatusDepth};
 
 /// Where a report came from.
@@ -26,7 +27,7 @@ pub enum Guard {
     ResourceVersion,
 }
 
-/// The patch of the status subresource that stores `news`.
+/// The patch of the status subresource that stores `news`, and that a client was seen.
 ///
 /// Its tests name the object by UID and the former value of each family with its `changedAt`, so
 /// that a copy which arrives late, after another write, is refused. A test for `null` passes where
@@ -70,13 +71,16 @@ pub fn guarded_patch(
     if let Some(at) = signed_at.and_then(|at| Timestamp::from_second(at).ok()) {
         values.insert("signedAt".into(), json!(at));
     }
+    let seen = json!(seen_at(former.last_seen, now));
     let missing = |path| test(path, Value::Null);
     let adds = match host.status_depth {
         StatusDepth::Nothing => {
+            values.insert("lastSeen".into(), seen);
             tests.push(missing("/status"));
             vec![add("/status", json!({ "observed": values }))]
         }
         StatusDepth::Status => {
+            values.insert("lastSeen".into(), seen);
             tests.push(missing("/status/observed"));
             vec![add("/status/observed", values.into())]
         }
@@ -97,6 +101,8 @@ pub fn guarded_patch(
                 }
                 adds.push(add(path, value));
             }
+            // Not tested: a heartbeat that came in between shall not refuse a report.
+            adds.push(add(LAST_SEEN, seen));
             adds
         }
     };
@@ -108,6 +114,7 @@ const IPV4: &str = "/status/observed/ipv4";
 const IPV6: &str = "/status/observed/ipv6";
 const IPV6_PREFIX: &str = "/status/observed/ipv6Prefix";
 const SIGNED_AT: &str = "/status/observed/signedAt";
+pub(super) const LAST_SEEN: &str = "/status/observed/lastSeen";
 
 /// The address that a family shall have, or that it shall have none; `None`: it is left alone.
 fn to_store<A>(told: Told<A>) -> Option<Option<A>> {
@@ -134,12 +141,12 @@ fn observation<A: Serialize>(
     })
 }
 
-fn test(path: &'static str, value: Value) -> PatchOperation {
+pub(super) fn test(path: &'static str, value: Value) -> PatchOperation {
     let path = Pointer::from_static(path).to_buf();
     PatchOperation::Test(TestOperation { path, value })
 }
 
-fn add(path: &'static str, value: Value) -> PatchOperation {
+pub(super) fn add(path: &'static str, value: Value) -> PatchOperation {
     let path = Pointer::from_static(path).to_buf();
     PatchOperation::Add(AddOperation { path, value })
 }
@@ -191,28 +198,31 @@ mod tests {
         }
         let new4 = || observed("198.51.100.7", "2026-01-02T03:04:05.123456Z");
         let new6 = || observed("2001:db8::7", "2026-01-02T03:04:05.123456Z");
+        let seen = "2026-01-02T03:04:05Z";
+        let all = || json!({"ipv4": new4(), "ipv6": new6(), "lastSeen": seen});
         check(
             Value::Null,
             json!([
                 {"op": "test", "path": "/status", "value": null},
-                {"op": "add", "path": "/status", "value": {"observed": {"ipv4": new4(), "ipv6": new6()}}},
+                {"op": "add", "path": "/status", "value": {"observed": all()}},
             ]),
         );
         check(
             json!({"observedGeneration": 1}),
             json!([
                 {"op": "test", "path": "/status/observed", "value": null},
-                {"op": "add", "path": "/status/observed", "value": {"ipv4": new4(), "ipv6": new6()}},
+                {"op": "add", "path": "/status/observed", "value": all()},
             ]),
         );
         let former4 = || observed("198.51.100.1", "2026-01-01T00:00:00.5Z");
         check(
-            json!({"observed": {"ipv4": former4()}}),
+            json!({"observed": {"ipv4": former4(), "lastSeen": "2026-01-01T00:00:00Z"}}),
             json!([
                 {"op": "test", "path": "/status/observed/ipv4", "value": former4()},
                 {"op": "test", "path": "/status/observed/ipv6", "value": null},
                 {"op": "add", "path": "/status/observed/ipv4", "value": new4()},
                 {"op": "add", "path": "/status/observed/ipv6", "value": new6()},
+                {"op": "add", "path": "/status/observed/lastSeen", "value": seen},
             ]),
         );
     }
@@ -247,6 +257,7 @@ mod tests {
             {"op": "add", "path": "/status/observed/ipv6Prefix",
              "value": {"prefix": "2001:db8:1:2::/64", "changedAt": at, "protocol": "signed"}},
             {"op": "add", "path": "/status/observed/signedAt", "value": "2026-01-02T03:04:05Z"},
+            {"op": "add", "path": "/status/observed/lastSeen", "value": "2026-01-02T03:04:05Z"},
         ]);
         assert_eq!(json!(patch), expected);
     }
@@ -259,7 +270,7 @@ mod tests {
             Guard::ResourceVersion,
         );
         let operations = patch.as_array().unwrap();
-        assert_eq!(operations.len(), 4);
+        assert_eq!(operations.len(), 5);
         assert_eq!(
             operations[1],
             json!({"op": "test", "path": "/metadata/resourceVersion", "value": "7"})

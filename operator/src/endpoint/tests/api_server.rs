@@ -39,6 +39,7 @@ struct ServerState {
     script: Mutex<VecDeque<Next>>,
     patches: Mutex<Vec<(String, Value)>>,
     patched: Notify,
+    changed: Notify,
     told: Notify,
 }
 
@@ -95,6 +96,17 @@ impl ApiServer {
         self.state.told.notify_one();
     }
 
+    /// Waits until an object is as wanted.
+    pub(super) async fn until(&self, name: &str, is_wanted: impl Fn(&Value) -> bool) {
+        loop {
+            let changed = self.state.changed.notified();
+            if is_wanted(&self.stored(name)) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
     /// Waits until a patch has come.
     pub(super) async fn patched(&self) {
         self.state.patched.notified().await;
@@ -146,7 +158,7 @@ async fn handle(
             let now = jiff::Timestamp::now().to_string();
             let value = json!({"address": address, "changedAt": now, "protocol": "dyndns2"});
             let others = json!([{"op": "add", "path": "/status",
-                "value": {"observed": {"ipv4": value}}}]);
+                "value": {"observed": {"ipv4": value, "lastSeen": now}}}]);
             store(&state, name, &others);
             store(&state, name, &patch)
         }
@@ -177,6 +189,7 @@ fn store(state: &ServerState, name: &str, patch: &Value) -> (StatusCode, String)
     let next = version.as_str().unwrap().parse::<u64>().unwrap() + 1;
     *version = next.to_string().into();
     *object = changed;
+    state.changed.notify_waiters();
     (StatusCode::OK, object.to_string())
 }
 

@@ -4,6 +4,7 @@ mod answers;
 mod api_server;
 mod budgets;
 mod connections;
+mod heartbeats;
 mod storing;
 
 use std::net::SocketAddr;
@@ -14,6 +15,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use dynhost_crds::host::DynamicHost;
 use dynhost_crds::zone::DynamicZone;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -76,19 +78,20 @@ impl Fixture {
         .unwrap();
         index.apply_zone(Zone::from_object(&zone).unwrap());
         let metrics = Arc::new(Metrics::default());
-        let endpoint = Endpoint::new(
+        let endpoint = Arc::new(Endpoint::new(
             index.clone(),
             Arc::new(freshness),
             api_server.client(),
             metrics.clone(),
             Arc::default(),
             options,
-        );
+        ));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let stopped = async { drop(stopped.await) };
-        tasks.spawn(serve(listener, Arc::new(endpoint), stopped));
+        tasks.spawn(serve(listener, endpoint.clone(), stopped));
+        tasks.spawn(async move { endpoint.write_heartbeats(std::future::pending()).await });
         Self {
             api_server,
             index,
@@ -110,7 +113,8 @@ impl Fixture {
     }
 
     /// A host `family/<name>` named `<name>.dyn.example.org`, known to the index and stored in the
-    /// API server; its update key is [`TOKEN`] unless `fields` say otherwise.
+    /// API server; its update key is [`TOKEN`], and a client that reported was seen just now, unless
+    /// `fields` say otherwise.
     fn add_host(&self, name: &str, fields: Value) {
         let mut host = json!({
             "apiVersion": "dynhost.dev/v1alpha1", "kind": "DynamicHost",
@@ -122,6 +126,11 @@ impl Fixture {
             },
         });
         json_patch::merge(&mut host, &fields);
+        let observed = host.pointer_mut("/status/observed");
+        if let Some(observed) = observed.and_then(Value::as_object_mut) {
+            let now = Timestamp::from_second(Timestamp::now().as_second());
+            observed.entry("lastSeen").or_insert(json!(now.unwrap()));
+        }
         let object: DynamicHost = serde_json::from_value(host.clone()).unwrap();
         self.index.apply_host(Host::from_object(&object).unwrap());
         self.api_server.store(name, host);

@@ -2,6 +2,7 @@
 
 pub mod axfr;
 mod connection;
+mod ids;
 pub mod message;
 pub mod reply;
 pub mod server;
@@ -10,16 +11,17 @@ pub mod transport;
 pub mod tsig;
 pub mod wire;
 
-use std::slice;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
+use std::collections::HashMap;
+use std::iter;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use futures::future::{BoxFuture, FutureExt, TryFutureExt, try_join_all};
-use futures::stream::{self, StreamExt};
+use futures::future::{BoxFuture, FutureExt, TryFutureExt, join_all, try_join_all};
 use hickory_net::proto::op::Message;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex as AsyncMutex, Semaphore};
 
+use self::ids::MessageIds;
 use self::message::EncodeError;
 use self::server::Server;
 use self::transport::{ExchangeError, Transport};
@@ -29,8 +31,9 @@ use crate::name::{Fqdn, RecordName};
 use crate::record::change::{Found, HostChange};
 use crate::record::contents::Visit;
 
-/// Messages of one call that are in flight at a time.
-const IN_FLIGHT: usize = 4;
+/// UPDATE messages in flight, the parts of refused ones included: all parts of one go out at once,
+/// and BIND drops what is beyond its `update-quota` of 100 for all its clients.
+const IN_FLIGHT: usize = 16;
 
 /// Reads the TSIG key from where it is kept.
 pub type KeySource = Box<dyn Fn() -> BoxFuture<'static, Result<TsigKey, KeyError>> + Send + Sync>;
@@ -70,12 +73,14 @@ pub struct Rfc2136 {
     apex: Fqdn,
     /// In the order of preference.
     servers: Vec<Transport>,
-    /// The index of the server that took the last message: what it was told is read back from it.
-    preferred: AtomicUsize,
-    /// Counts through the message ids, so that none is used twice at a time.
-    next_id: AtomicU16,
+    /// The index of the server that is spoken to: the one that answered last.
+    current: AtomicUsize,
+    /// Which server may have applied a change of these names: it is read back from there.
+    took: Mutex<HashMap<RecordName, usize>>,
+    ids: MessageIds,
+    updates: Semaphore,
     key_source: KeySource,
-    key: Mutex<Option<Arc<TsigKey>>>,
+    key: AsyncMutex<Option<Arc<TsigKey>>>,
 }
 
 impl Rfc2136 {
@@ -85,117 +90,223 @@ impl Rfc2136 {
         Self {
             apex,
             servers: servers.into_iter().map(Transport::new).collect(),
-            preferred: AtomicUsize::new(0),
-            next_id: AtomicU16::new(0),
+            current: AtomicUsize::new(0),
+            took: Mutex::default(),
+            ids: MessageIds::default(),
+            updates: Semaphore::new(IN_FLIGHT),
             key_source,
-            key: Mutex::new(None),
+            key: AsyncMutex::new(None),
         }
     }
 
-    async fn apply_one(&self, change: &HostChange) -> Result<Applied, ApplyError> {
-        let request = message::update(self.take_ids(1), &self.apex, slice::from_ref(change))?;
-        self.with_key(&[request], Intent::Change, |replies| {
-            replies.iter().try_for_each(reply::applied)
-        })
-        .await?;
-        Ok(Applied)
+    /// All changes in one message; where that is refused, in parts, so that a change that cannot
+    /// be made costs the others at most three round trips.
+    fn apply_all<'a>(
+        &'a self,
+        changes: &'a [HostChange],
+    ) -> BoxFuture<'a, Vec<Result<Applied, ApplyError>>> {
+        let apply = async move {
+            if changes.is_empty() {
+                return Vec::new();
+            }
+            let outcome = self.apply_together(changes).await;
+            let is_refused = matches!(
+                outcome,
+                Err(ApplyError::PreconditionFailed(_) | ApplyError::Rejected(_))
+            );
+            match part_size(changes.len()).filter(|_| is_refused) {
+                None => vec![outcome; changes.len()],
+                Some(size) => {
+                    let parts = changes.chunks(size).map(|part| self.apply_all(part));
+                    join_all(parts).await.into_iter().flatten().collect()
+                }
+            }
+        };
+        apply.boxed()
     }
 
+    async fn apply_together(&self, changes: &[HostChange]) -> Result<Applied, ApplyError> {
+        let id = self.ids.take(1);
+        let requests = [message::update(id.first, &self.apex, changes)?];
+        // It is never closed.
+        let _permit = self.updates.acquire().await.ok();
+        let order = self.order(self.current());
+        let exchange = self.with_key(&requests, Intent::Change, &order, |replies| {
+            replies.iter().try_for_each(reply::applied)
+        });
+        let (outcome, server) = exchange.await;
+        let names = changes.iter().flat_map(|change| &change.names);
+        match (&outcome, server) {
+            (Ok(()), _) => {
+                let mut took = self.took();
+                for name in names {
+                    took.remove(&name.name);
+                }
+            }
+            (Err(ApplyError::Unknown(_)), Some(server)) => {
+                let names = names.map(|name| (name.name.clone(), server));
+                self.took().extend(names);
+            }
+            _ => {}
+        }
+        outcome.map(|()| Applied)
+    }
+
+    /// From the server that may have applied a change of the name, if there is one, or else from
+    /// the one that is spoken to; from another only where that does not answer. What is read is
+    /// the ground of no decision but which prerequisites the next message has, and those are
+    /// judged by the server that is then written: nothing of another's is changed there.
     async fn read_name(&self, name: &RecordName) -> Result<Found, ApplyError> {
-        let requests = message::queries(self.take_ids(4), name)?;
-        self.with_key(&requests, Intent::Ask, |replies| {
+        let ids = self.ids.take(4);
+        let requests = message::queries(ids.first, name)?;
+        let took = self.took().get(name).copied();
+        let order = self.order(took.unwrap_or(self.current()));
+        let exchange = self.with_key(&requests, Intent::Ask, &order, |replies| {
             reply::found(&requests, replies)
-        })
-        .await
+        });
+        let (found, _) = exchange.await;
+        if found.is_ok() {
+            self.took().remove(name);
+        }
+        found
     }
 
+    /// Asks the servers in the order of preference: where the first answers again, it is the one
+    /// that is spoken to from now on.
     async fn probe_zone(&self) -> Result<(), ApplyError> {
-        let request = message::probe(self.take_ids(1), &self.apex)?;
-        self.with_key(&[request], Intent::Ask, |replies| {
+        let id = self.ids.take(1);
+        let requests = [message::probe(id.first, &self.apex)?];
+        let order = self.order(0);
+        let exchange = self.with_key(&requests, Intent::Ask, &order, |replies| {
             replies.iter().try_for_each(reply::applied)
-        })
-        .await
+        });
+        let (outcome, server) = exchange.await;
+        if outcome.is_ok()
+            && let Some(server) = server
+        {
+            self.current.store(server, Ordering::Relaxed);
+        }
+        outcome
     }
 
     async fn ask_serial(&self) -> Result<u32, ApplyError> {
-        let request = message::soa(self.take_ids(1), &self.apex)?;
-        self.with_key(&[request], Intent::Ask, |replies| match replies {
+        let id = self.ids.take(1);
+        let requests = [message::soa(id.first, &self.apex)?];
+        let order = self.order(self.current());
+        let exchange = self.with_key(&requests, Intent::Ask, &order, |replies| match replies {
             [reply] => reply::serial(reply),
             _ => Err(ApplyError::Unknown("no reply".to_owned())),
-        })
-        .await
+        });
+        let (serial, _) = exchange.await;
+        serial
     }
 
-    /// The servers with their indices, the preferred one first.
-    fn servers_in_order(&self) -> impl Iterator<Item = (usize, &Transport)> {
-        let preferred = self.preferred.load(Ordering::Relaxed);
-        let servers = self.servers.iter().enumerate().cycle();
-        servers.skip(preferred).take(self.servers.len())
+    fn current(&self) -> usize {
+        self.current.load(Ordering::Relaxed)
     }
 
-    fn take_ids(&self, count: u16) -> u16 {
-        self.next_id.fetch_add(count, Ordering::Relaxed)
+    /// The servers, this one first and then in the order of preference.
+    fn order(&self, first: usize) -> Vec<usize> {
+        let others = (0..self.servers.len()).filter(|index| *index != first);
+        iter::once(first).chain(others).collect()
+    }
+
+    /// The map is never left half changed, so that a panic elsewhere does not spoil it.
+    fn took(&self) -> MutexGuard<'_, HashMap<RecordName, usize>> {
+        self.took.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Exchanges `requests` and judges the replies; once more where the key is refused and there
-    /// is another by now.
+    /// is another by now. Beside the outcome, the server that has got them.
     async fn with_key<T>(
         &self,
         requests: &[Message],
         intent: Intent,
+        order: &[usize],
         judge: impl Fn(&[Reply]) -> Result<T, ApplyError>,
-    ) -> Result<T, ApplyError> {
-        let key = self.key().await?;
-        let replies = self.exchange(requests, intent, &key).await;
+    ) -> (Result<T, ApplyError>, Option<usize>) {
+        let key = match self.key().await {
+            Ok(key) => key,
+            Err(error) => return (Err(error.into()), None),
+        };
+        let (replies, mut server) = self.exchange(requests, intent, order, &key).await;
         let mut outcome = replies.and_then(|replies| judge(&replies));
         if let Err(ApplyError::Unauthorized(_)) = outcome {
-            let renewed = self.key_after(&key).await?;
+            let renewed = match self.key_after(&key).await {
+                Ok(renewed) => renewed,
+                Err(error) => return (Err(error.into()), server),
+            };
             if renewed != key {
-                let replies = self.exchange(requests, intent, &renewed).await;
-                outcome = replies.and_then(|replies| judge(&replies));
+                let again = self.exchange(requests, intent, order, &renewed).await;
+                server = again.1;
+                outcome = again.0.and_then(|replies| judge(&replies));
             }
         }
         match outcome {
-            Err(ApplyError::Unknown(why)) if intent == Intent::Ask => Err(unavailable(why)),
-            outcome => outcome,
+            Err(ApplyError::Unknown(why)) if intent == Intent::Ask => {
+                (Err(unavailable(why)), server)
+            }
+            outcome => (outcome, server),
         }
     }
 
-    /// Sends all of `requests` to one server and returns the replies in the same order.
+    /// Sends all of `requests` to the first server of `order` that takes them, and returns the
+    /// replies in the same order, and the server that has got the requests.
     async fn exchange(
         &self,
         requests: &[Message],
         intent: Intent,
+        order: &[usize],
         key: &TsigKey,
-    ) -> Result<Vec<Reply>, ApplyError> {
+    ) -> (Result<Vec<Reply>, ApplyError>, Option<usize>) {
         let now = unix_time();
         let signed = requests
             .iter()
             .map(|request| message::encode(request.clone(), key, now))
-            .collect::<Result<Vec<_>, _>>()?;
+            .collect::<Result<Vec<_>, _>>();
+        let signed = match signed {
+            Ok(signed) => signed,
+            Err(error) => return (Err(error.into()), None),
+        };
+        let current = self.current();
         let mut failures = Vec::new();
-        for (index, server) in self.servers_in_order() {
+        let mut is_current_silent = false;
+        for index in order {
+            let Some(server) = self.servers.get(*index) else {
+                continue;
+            };
             let exchanges = signed.iter().map(|request| server.exchange(&request.wire));
-            match try_join_all(exchanges).await {
+            let replies = try_join_all(exchanges).await;
+            let failure = match replies {
                 Ok(replies) => {
-                    self.preferred.store(index, Ordering::Relaxed);
+                    self.leave(current, *index, is_current_silent);
                     let now = unix_time();
-                    return replies
-                        .iter()
-                        .zip(&signed)
+                    let opened = iter::zip(&replies, &signed)
                         .map(|(reply, request)| key.open(reply, &request.mac, now))
                         .collect::<Result<_, _>>()
                         .map_err(|error| ApplyError::Unknown(format!("malformed reply: {error}")));
+                    return (opened, Some(*index));
                 }
                 // Another server is not asked to do what this one may have done.
                 Err(ExchangeError::Lost(why)) if intent == Intent::Change => {
-                    self.preferred.store(index, Ordering::Relaxed);
-                    return Err(ApplyError::Unknown(why));
+                    self.leave(current, *index, is_current_silent);
+                    return (Err(ApplyError::Unknown(why)), Some(*index));
                 }
-                Err(error) => failures.push(error.to_string()),
-            }
+                Err(error) => error.to_string(),
+            };
+            failures.push(failure);
+            is_current_silent |= *index == current;
         }
-        Err(unavailable(failures.join("; ")))
+        (Err(unavailable(failures.join("; "))), None)
+    }
+
+    /// `next` is spoken to from now on, where `former` was and has not answered.
+    fn leave(&self, former: usize, next: usize, is_former_silent: bool) {
+        if is_former_silent {
+            let order = Ordering::Relaxed;
+            // Somebody else may have found another one meanwhile.
+            let _ = self.current.compare_exchange(former, next, order, order);
+        }
     }
 
     async fn key(&self) -> Result<Arc<TsigKey>, KeyError> {
@@ -228,11 +339,7 @@ impl Provider for Rfc2136 {
         &'a self,
         changes: &'a [HostChange],
     ) -> BoxFuture<'a, Vec<Result<Applied, ApplyError>>> {
-        stream::iter(changes)
-            .map(|change| self.apply_one(change))
-            .buffered(IN_FLIGHT)
-            .collect()
-            .boxed()
+        self.apply_all(changes)
     }
 
     fn read<'a>(&'a self, name: &'a RecordName) -> BoxFuture<'a, Result<Found, ApplyError>> {
@@ -252,6 +359,16 @@ impl Provider for Rfc2136 {
         visit: &'a mut Visit<'_>,
     ) -> BoxFuture<'a, Result<u32, TransferError>> {
         self.transfer_zone(visit).boxed()
+    }
+}
+
+/// How many changes each part of a refused message has; `None`: it was one.
+fn part_size(changes: usize) -> Option<usize> {
+    match changes {
+        0 | 1 => None,
+        2..=10 => Some(1),
+        11..=100 => Some(10),
+        _ => Some(100),
     }
 }
 

@@ -56,7 +56,8 @@ impl Rfc2136 {
         visit: &mut Visit<'_>,
     ) -> Result<u32, TransferError> {
         let mut failures = Vec::new();
-        for (_, server) in self.servers_in_order() {
+        let order = self.order(self.current());
+        for server in order.iter().filter_map(|index| self.servers.get(*index)) {
             let stream = match server.connect().await {
                 Ok(stream) => stream,
                 Err(error) => {
@@ -64,7 +65,7 @@ impl Rfc2136 {
                     continue;
                 }
             };
-            let id = self.take_ids(1);
+            let id = self.ids.take(1).first;
             let request = axfr::request(id, &self.apex);
             let request = request.and_then(|request| message::encode(request, key, unix_time()));
             let request = request.map_err(|error| TransferError::Broken(error.to_string()))?;

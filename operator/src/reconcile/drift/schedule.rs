@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
-use super::Outcome;
+use super::{Outcome, PASSES};
 use crate::index::object::ObjectKey;
-use crate::reconcile::queue::Queue;
+use crate::reconcile::queue::{Limits, Queue};
 use crate::record::drift::Drifted;
 
 /// The least time from one pass to the next of the same zone, where something asks for one.
@@ -27,9 +27,8 @@ pub(in crate::reconcile) struct Drift {
     pub(super) sooner: Notify,
 }
 
-#[derive(Default)]
 struct State {
-    queue: Queue<ObjectKey>,
+    queue: Queue<ObjectKey, ()>,
     zones: HashMap<ObjectKey, ZoneState>,
     drifted: HashMap<ObjectKey, Drifted>,
 }
@@ -47,7 +46,15 @@ impl Drift {
     pub(in crate::reconcile) fn new(interval: Duration) -> Self {
         Self {
             interval,
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                queue: Queue::new(Limits {
+                    of_share: PASSES,
+                    in_all: PASSES,
+                    reserved: 0,
+                }),
+                zones: HashMap::new(),
+                drifted: HashMap::new(),
+            }),
             sooner: Notify::new(),
         }
     }
@@ -70,7 +77,7 @@ impl Drift {
         };
         state.zones.insert(zone.clone(), first);
         let at = Instant::now() + self.interval.mul_f64(random());
-        state.queue.push(zone.clone(), at);
+        state.queue.push(zone.clone(), (), at);
         drop(state);
         self.sooner.notify_one();
     }
@@ -91,7 +98,7 @@ impl Drift {
         let now = Instant::now();
         let pause = PAUSE.min(self.interval);
         let at = known.begun.map_or(now, |begun| now.max(begun + pause));
-        state.queue.push(zone.clone(), at);
+        state.queue.push(zone.clone(), (), at);
         drop(state);
         self.sooner.notify_one();
     }
@@ -138,7 +145,7 @@ impl Drift {
             Some(outcome) if !outcome.is_conclusive() => interval.min(AGAIN),
             _ => interval,
         };
-        state.queue.push(zone.clone(), Instant::now() + wait);
+        state.queue.push(zone.clone(), (), Instant::now() + wait);
     }
 
     pub(super) fn next_due(&self) -> Option<Instant> {

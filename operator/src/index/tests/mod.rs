@@ -1,5 +1,7 @@
 //! Tests of the index: what is told, and what is looked up.
 
+mod claims;
+
 use std::collections::HashSet;
 
 use serde_json::{Value, json};
@@ -27,7 +29,8 @@ impl Fixture {
 
     fn host_with(&self, namespace: &str, name: &str, version: u64, created: &str, spec: Value) {
         let object = json!({
-            "metadata": {"namespace": namespace, "name": name, "uid": format!("{namespace}-{name}"),
+            "metadata": {"namespace": namespace, "name": name,
+                         "uid": format!("{namespace}-{name}-{created}"),
                          "resourceVersion": version.to_string(), "creationTimestamp": created},
             "spec": spec,
         });
@@ -35,12 +38,16 @@ impl Fixture {
         self.index.apply_host(Host::new(&guard).unwrap());
     }
 
-    fn zone(&self, version: u64, allowed: Value) {
+    fn zone(&self, version: u64, namespaces: Value) {
+        self.zone_with(version, json!({"namespaces": namespaces}));
+    }
+
+    fn zone_with(&self, version: u64, allowed_hosts: Value) {
         let object = json!({
             "metadata": {"namespace": "dns", "name": "dyn", "uid": "zone",
                          "resourceVersion": version.to_string(),
                          "creationTimestamp": "2026-01-01T00:00:00Z"},
-            "spec": {"domain": "dyn.example.org", "allowedHosts": {"namespaces": allowed},
+            "spec": {"domain": "dyn.example.org", "allowedHosts": allowed_hosts,
                      "rfc2136": {"servers": ["127.0.0.1"],
                                  "tsig": {"keyName": "k", "secretRef": {"name": "s"}}}},
         });
@@ -300,4 +307,31 @@ fn a_reply_never_brings_a_deleted_or_replaced_key_back() {
     f.index.apply_key_reply(known);
     assert!(f.hosts_of("token-of-team-a").is_empty());
     assert_eq!(f.hosts_of("another-token"), ["a/one"]);
+}
+
+#[test]
+fn a_change_of_stale_after_is_seen_and_remembered() {
+    let fixture = Fixture::new();
+    let changed = || {
+        let host = fixture.index.host(&ObjectKey::new("a", "home")).unwrap();
+        host.stale_after_changed
+    };
+    let put = |version, fields: Value| {
+        let mut spec = json!({"hostname": "home.dyn.example.org", "zoneRef": {"name": "dyn"}});
+        for (name, value) in fields.as_object().unwrap() {
+            spec[name] = value.clone();
+        }
+        fixture.host("a", "home", version, spec);
+        changed()
+    };
+    // It may have been so for long.
+    assert_eq!(put(1, json!({"staleAfter": "36h"})), None);
+    assert_eq!(put(2, json!({"staleAfter": "36h", "ttl": 30})), None);
+    let first = put(3, json!({"staleAfter": "1h"}));
+    assert!(first.is_some());
+    assert_eq!(put(4, json!({"staleAfter": "60m", "ttl": 60})), first);
+    let second = put(5, json!({}));
+    assert!(second > first);
+    // An older version changes nothing.
+    assert_eq!(put(4, json!({"staleAfter": "36h"})), second);
 }

@@ -1,0 +1,147 @@
+//! The operator dies at any side effect of a step, and life goes on while it is down.
+
+use anyhow::{Context, Result, ensure};
+use dynhost_e2e::CrashPoint;
+use futures::{StreamExt, TryStreamExt, stream};
+
+use super::{
+    lane::{LANES, Lane},
+    life::Life,
+    step::Step::{self, *},
+    undisturbed::{Taken, crash_points, record},
+};
+
+/// A life whose operator dies in one step and is away for all that come after it.
+struct Outage {
+    before: &'static [Step],
+    dies_in: Step,
+    meanwhile: &'static [Step],
+}
+
+const PUBLISHED: &[Step] = &[CreateZone, CreateHost, Report("198.51.100.7")];
+
+const OUTAGES: [Outage; 11] = [
+    Outage {
+        before: &[CreateZone, CreateHost],
+        dies_in: Report("198.51.100.7"),
+        meanwhile: &[DeleteHost],
+    },
+    Outage {
+        before: PUBLISHED,
+        dies_in: Report("198.51.100.8"),
+        meanwhile: &[ReportElsewhere("198.51.100.9")],
+    },
+    Outage {
+        before: PUBLISHED,
+        dies_in: Report("198.51.100.8"),
+        meanwhile: &[ReportElsewhere("198.51.100.7")],
+    },
+    Outage {
+        before: PUBLISHED,
+        dies_in: Report("2001:db8::7"),
+        meanwhile: &[OnlyIpv4, DeleteHost],
+    },
+    Outage {
+        before: PUBLISHED,
+        dies_in: Withdraw("198.51.100.7"),
+        meanwhile: &[DeleteHost],
+    },
+    Outage {
+        before: PUBLISHED,
+        dies_in: Ttl(30),
+        meanwhile: &[ReportElsewhere("198.51.100.9"), Ttl(90)],
+    },
+    Outage {
+        before: PUBLISHED,
+        dies_in: Aliases(true),
+        meanwhile: &[DeleteHost],
+    },
+    Outage {
+        before: PUBLISHED,
+        dies_in: Aliases(true),
+        meanwhile: &[Aliases(false)],
+    },
+    Outage {
+        before: &[
+            CreateZone,
+            CreateHost,
+            Aliases(true),
+            Report("198.51.100.7"),
+        ],
+        dies_in: Aliases(false),
+        meanwhile: &[DeleteHost],
+    },
+    // The zone is in use before it.
+    Outage {
+        before: &[CreateZone, CreateHost, DeleteHost],
+        dies_in: CreateHost,
+        meanwhile: &[DeleteHost],
+    },
+    Outage {
+        before: PUBLISHED,
+        dies_in: DeleteHost,
+        meanwhile: &[DeleteZone],
+    },
+];
+
+impl Outage {
+    fn steps(&self) -> Vec<Step> {
+        [self.before, &[self.dies_in], self.meanwhile].concat()
+    }
+}
+
+#[tokio::test]
+async fn what_happens_while_a_dead_operator_is_down_counts_when_it_is_back() -> Result<()> {
+    let recorded: Vec<Vec<Taken>> = stream::iter(&OUTAGES)
+        .map(async |outage| record(&Lane::get().await?, &outage.steps()).await)
+        .buffered(LANES)
+        .try_collect()
+        .await?;
+    let deaths = OUTAGES.iter().zip(&recorded).flat_map(|(outage, taken)| {
+        let points = crash_points(&taken[outage.before.len()].effects);
+        points.into_iter().map(move |point| (outage, taken, point))
+    });
+    let deaths = stream::iter(deaths)
+        .map(async |(outage, taken, point)| {
+            let context = format!("{:?} dying at {point:?}", outage.steps());
+            let lane = Lane::get().await?;
+            die(&lane, outage, taken, point).await.context(context)
+        })
+        .buffer_unordered(LANES)
+        .try_fold(0, async |deaths, ()| Ok(deaths + 1))
+        .await?;
+    println!("{deaths} deaths");
+    Ok(())
+}
+
+async fn die(lane: &Lane, outage: &Outage, taken: &[Taken], point: CrashPoint) -> Result<()> {
+    lane.seam().begin(None);
+    let life = Life::begin(lane).await?;
+    for (at, step) in outage.before.iter().enumerate() {
+        life.take(*step).await?;
+        life.await_same(&taken[at].state).await?;
+    }
+    lane.seam().begin(Some(point));
+    // What a client is not acknowledged it gives up.
+    let settles = async {
+        life.take(outage.dies_in).await?;
+        life.await_same(&taken[outage.before.len()].state).await?;
+        lane.seam().end().await;
+        anyhow::Ok(())
+    };
+    tokio::select! {
+        biased;
+        () = lane.seam().died() => {}
+        settled = settles => settled?,
+    }
+    ensure!(lane.seam().is_dead(), "the step did not come to it");
+    lane.bury().await?;
+    for step in outage.meanwhile {
+        life.take(*step).await?;
+    }
+    lane.start_again().await?;
+    let Some(last) = taken.last() else {
+        return Ok(());
+    };
+    life.await_same(&last.state).await
+}

@@ -1,0 +1,257 @@
+//! A control plane, a name server and an operator behind the seam, lent to one test after the other.
+
+use std::sync::{
+    Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicU8, Ordering::Relaxed},
+};
+
+use anyhow::{Context, Result, ensure};
+use dynhost_crds::host::DynamicHost;
+use dynhost_e2e::{
+    Bind, ControlPlane, Memory, Operator, Release, SideEffects, Stack, Zone, ZoneOptions,
+    await_condition, operator_binary,
+    stack::{LIMIT, install, operator_kubeconfig},
+};
+use hickory_net::proto::rr::RecordType;
+use kube::{Api, Client};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+/// Lanes that run side by side. An operator takes care of every namespace, so each has a control
+/// plane of its own; it waits about half of the time (for processes to start, mostly), so there
+/// are as many as the smallest machine has cores.
+pub(crate) const LANES: usize = 2;
+
+static FREE: Semaphore = Semaphore::const_new(LANES);
+static IDLE: Mutex<Vec<Parts>> = Mutex::new(Vec::new());
+
+/// What a lane is made of.
+pub(crate) struct Parts {
+    pub(crate) stack: Stack,
+    pub(crate) seam: SideEffects,
+    witness: Witness,
+}
+
+/// A host that no test but this file changes.
+struct Witness {
+    zone: Zone,
+    hostname: String,
+    token: String,
+    reports: AtomicU8,
+}
+
+/// A lane, until the test gives it back by dropping it.
+pub(crate) struct Lane {
+    parts: Option<Parts>,
+    /// As administrator, for the runtime of this test.
+    pub(crate) client: Client,
+    _permit: SemaphorePermit<'static>,
+}
+
+impl Lane {
+    /// Waits for a lane. Its operator runs and is neither misled nor about to die.
+    pub(crate) async fn get() -> Result<Self> {
+        let permit = FREE.acquire().await?;
+        let idle = idle().pop();
+        let parts = match idle {
+            Some(parts) => parts,
+            None => Parts::start().await?,
+        };
+        let client = parts.stack.client().await?;
+        let lane = Self {
+            parts: Some(parts),
+            client,
+            _permit: permit,
+        };
+        lane.restore().await?;
+        Ok(lane)
+    }
+
+    pub(crate) fn stack(&self) -> &Stack {
+        &self.parts().stack
+    }
+
+    pub(crate) fn seam(&self) -> &SideEffects {
+        &self.parts().seam
+    }
+
+    fn parts(&self) -> &Parts {
+        // It is taken by drop only.
+        self.parts.as_ref().unwrap()
+    }
+
+    /// A zone of BIND that the operator reaches through the seam; not waited for.
+    pub(crate) async fn create_zone(&self, records: &[&str]) -> Result<Zone> {
+        self.parts().create_zone(records).await
+    }
+
+    /// The hosts of a zone's namespace.
+    pub(crate) fn hosts(&self, zone: &Zone) -> Api<DynamicHost> {
+        Api::namespaced(self.client.clone(), &zone.namespace)
+    }
+
+    /// Lets `life` go on while the operator is killed where it dies, and started again. Returns how
+    /// often that was.
+    pub(crate) async fn survive<T>(
+        &self,
+        life: impl Future<Output = Result<T>>,
+    ) -> Result<(T, usize)> {
+        let mut life = std::pin::pin!(life);
+        let mut deaths = 0;
+        loop {
+            tokio::select! {
+                // What the world says is not looked at before the operator is back.
+                biased;
+                () = self.seam().died() => {
+                    deaths += 1;
+                    self.bury().await?;
+                    self.start_again().await?;
+                }
+                outcome = &mut life => return Ok((outcome?, deaths)),
+            }
+        }
+    }
+
+    /// Ends the process of an operator, whether it has died or not.
+    pub(crate) async fn bury(&self) -> Result<()> {
+        self.stack().operator.kill().await?;
+        self.seam().revive();
+        Ok(())
+    }
+
+    /// Starts a buried operator again, and waits until it has looked at everything.
+    pub(crate) async fn start_again(&self) -> Result<()> {
+        self.stack().operator.start_again().await?;
+        self.await_looked().await
+    }
+
+    /// What the API server has of hosts and zones now.
+    pub(crate) async fn remember(&self) -> Result<Memory> {
+        let resources = ["dynamichosts", "dynamiczones"];
+        self.seam().remember(&self.client, &resources).await
+    }
+
+    /// Ends the operator, and starts the next onto an older state of the API server.
+    pub(crate) async fn restart_onto(&self, past: Memory) -> Result<()> {
+        let before = self.seam().times_misled("dynamichosts");
+        self.bury().await?;
+        self.seam().mislead(past);
+        self.start_again().await?;
+        let now = self.seam().times_misled("dynamichosts");
+        ensure!(now > before, "the operator was not misled");
+        Ok(())
+    }
+
+    /// Waits until the operator has published what is reported now, which it looks at behind all
+    /// that it has heard of before.
+    pub(crate) async fn await_looked(&self) -> Result<()> {
+        self.parts().await_looked().await
+    }
+
+    /// A test that failed may have left anything behind.
+    async fn restore(&self) -> Result<()> {
+        let parts = self.parts();
+        parts.seam.begin(None);
+        parts.seam.release(Release::InOrder);
+        let mut runs = parts.stack.operator.pid().await.is_ok();
+        if runs && parts.seam.is_dead() {
+            self.bury().await?;
+            runs = false;
+        }
+        if !runs {
+            parts.seam.revive();
+            parts.stack.operator.start_again().await?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        idle().extend(self.parts.take());
+    }
+}
+
+fn idle() -> MutexGuard<'static, Vec<Parts>> {
+    IDLE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Parts {
+    async fn start() -> Result<Self> {
+        let (control_plane, bind, _built) =
+            tokio::try_join!(ControlPlane::start(), Bind::start(), operator_binary())?;
+        install(&control_plane).await?;
+        let kubeconfig = operator_kubeconfig(&control_plane, None).await?;
+        let seam = SideEffects::start(&kubeconfig, bind.address()).await?;
+        let (operator, ()) = tokio::try_join!(
+            Operator::start(seam.kubeconfig(), &[]),
+            control_plane.start_controller_manager()
+        )?;
+        let stack = Stack {
+            operator,
+            api_proxy: None,
+            bind,
+            control_plane,
+        };
+        let zone = create_zone(&stack, &seam, &[]).await?;
+        let host = zone.host("witness");
+        let witness = Witness {
+            hostname: host.spec.hostname.clone(),
+            token: stack.create_host(&host).await?,
+            zone,
+            reports: AtomicU8::new(0),
+        };
+        let parts = Self {
+            stack,
+            seam,
+            witness,
+        };
+        parts.await_looked().await?;
+        Ok(parts)
+    }
+
+    async fn create_zone(&self, records: &[&str]) -> Result<Zone> {
+        create_zone(&self.stack, &self.seam, records).await
+    }
+
+    async fn await_looked(&self) -> Result<()> {
+        let witness = &self.witness;
+        let reports = witness.reports.fetch_add(1, Relaxed);
+        let address = format!("198.51.100.{reports}");
+        let update = await_condition("the witness is updated", LIMIT, async || {
+            let answer = self
+                .stack
+                .update(&witness.hostname, &witness.token, &address)
+                .await?;
+            ensure!(answer.status == 200, "{}: {}", answer.status, answer.text());
+            Ok(Some(()))
+        });
+        update
+            .await
+            .with_context(|| self.stack.operator.log_tail(20))?;
+        self.stack
+            .await_dns(&witness.hostname, RecordType::A, &[&address])
+            .await?;
+        // Its status is the last that the operator writes for it.
+        let (namespace, name) = (&witness.zone.namespace, "witness");
+        let wanted = format!("is published as {address}");
+        let is_told = |host: &DynamicHost| {
+            let status = host.status.as_ref();
+            let published = status.and_then(|status| status.published.as_ref());
+            published.is_some_and(|published| published.rrsets[0].values == [address.as_str()])
+        };
+        self.stack
+            .await_host(namespace, name, &wanted, is_told)
+            .await?;
+        Ok(())
+    }
+}
+
+async fn create_zone(stack: &Stack, seam: &SideEffects, records: &[&str]) -> Result<Zone> {
+    let options = ZoneOptions {
+        records: records.iter().map(|&record| record.to_owned()).collect(),
+        ownership_id: Some("home".to_owned()),
+        servers: Some(vec![seam.name_server().to_string()]),
+        ..ZoneOptions::default()
+    };
+    stack.create_zone_unready(options).await
+}

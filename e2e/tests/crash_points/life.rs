@@ -1,0 +1,205 @@
+//! A host's life in a zone that others use too.
+
+use anyhow::{Context, Result, ensure};
+use dynhost_crds::{host::DynamicHost, zone::DynamicZone};
+use dynhost_e2e::{Zone, await_condition, http, stack::LIMIT};
+use jiff::Timestamp;
+use kube::{
+    Api,
+    api::{Patch, PatchParams, PostParams},
+};
+use serde_json::{Value, json};
+
+use super::{
+    lane::Lane,
+    state::State,
+    step::{Expected, Step},
+};
+
+/// What others have in the zone, in the way of nothing.
+const FOREIGN: [&str; 6] = [
+    "www 300 A 192.0.2.1",
+    "www 300 AAAA 2001:db8:bad::1",
+    "mail 300 CNAME www",
+    "@ 300 MX 10 mail.example.net.",
+    "home 300 TXT \"beside\"",
+    "sub 300 NS ns.example.net.",
+];
+
+/// The host's name in Kubernetes, and its first label in DNS.
+const LABEL: &str = "home";
+
+/// One life, with a zone and a namespace of its own.
+pub(crate) struct Life<'a> {
+    lane: &'a Lane,
+    zone: Zone,
+    hosts: Api<DynamicHost>,
+    zones: Api<DynamicZone>,
+    /// The records that the zone began with.
+    foreign: Vec<String>,
+}
+
+impl<'a> Life<'a> {
+    /// Takes the first step, [`Step::CreateZone`].
+    pub(crate) async fn begin(lane: &'a Lane) -> Result<Self> {
+        let zone = lane.create_zone(&FOREIGN).await?;
+        let mut life = Self {
+            hosts: lane.hosts(&zone),
+            zones: Api::namespaced(lane.client.clone(), &zone.namespace),
+            foreign: Vec::new(),
+            lane,
+            zone,
+        };
+        life.foreign = life.state().await?.records;
+        // And the zone's own name server.
+        ensure!(
+            life.foreign.len() == FOREIGN.len() + 2,
+            "{:?}",
+            life.foreign
+        );
+        Ok(life)
+    }
+
+    pub(crate) async fn state(&self) -> Result<State> {
+        State::of(self.lane, &self.zone).await
+    }
+
+    /// Takes a step. A client repeats what was not acknowledged.
+    pub(crate) async fn take(&self, step: Step) -> Result<()> {
+        if let Some(spec) = step.spec(&self.hostname()) {
+            let patch = Patch::Merge(json!({ "spec": spec }));
+            let params = PatchParams::default();
+            self.hosts.patch(LABEL, &params, &patch).await?;
+        }
+        match step {
+            Step::CreateHost => {
+                let mut host = self.zone.host(LABEL);
+                host.spec.auth.allow_clear = true;
+                self.hosts.create(&PostParams::default(), &host).await?;
+            }
+            Step::Report(addresses) => self.request("update", addresses).await?,
+            Step::Withdraw(address) => self.request("delete", address).await?,
+            Step::ReportElsewhere(address) => self.store_ipv4(address).await?,
+            Step::DeleteHost => drop(self.hosts.delete(LABEL, &Default::default()).await?),
+            Step::DeleteZone => {
+                let name = &self.zone.name;
+                self.zones.delete(name, &Default::default()).await?;
+            }
+            // The first step has been taken, the others are of the spec.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Waits until all consequences of these steps are there, and returns what is then.
+    pub(crate) async fn await_settled(&self, steps: &[Step]) -> Result<State> {
+        let expected = Expected::after(steps);
+        await_condition(&format!("{steps:?} is settled"), LIMIT, async || {
+            let state = self.state().await?;
+            let records = state.records_beside(&self.foreign);
+            ensure!(records == expected.records(), "DNS has {records:?}");
+            let missing = self.foreign.iter().find(|f| !state.records.contains(f));
+            ensure!(missing.is_none(), "somebody else's {missing:?} is gone");
+            check_objects(&expected, &state)?;
+            Ok(Some(state))
+        })
+        .await
+        .with_context(|| self.lane.stack().operator.log_tail(8))
+    }
+
+    /// Waits until all is as `expected`.
+    pub(crate) async fn await_same(&self, expected: &State) -> Result<()> {
+        await_condition("all is as in an undisturbed life", LIMIT, async || {
+            let state = self.state().await?;
+            let difference = || state.difference(expected);
+            ensure!(state == *expected, "it differs:{}", difference());
+            Ok(Some(()))
+        })
+        .await
+        .with_context(|| self.lane.stack().operator.log_tail(8))
+    }
+
+    fn hostname(&self) -> String {
+        format!("{LABEL}.{}", self.zone.apex)
+    }
+
+    /// Repeats a request until it is acknowledged.
+    async fn request(&self, verb: &str, addresses: &str) -> Result<()> {
+        let stack = self.lane.stack();
+        let token = stack
+            .update_key(&self.zone.namespace, &format!("{LABEL}-update-key"))
+            .await?;
+        let hostname = self.hostname();
+        let target = format!("/nic/{verb}?hostname={hostname}&myip={addresses}");
+        await_condition(&format!("{target} is acknowledged"), LIMIT, async || {
+            let address = stack.operator.update_address();
+            let answer = http::get(address, &target, Some(("router", &token))).await?;
+            let text = answer.text();
+            let is_acknowledged = text.starts_with("good") || text.starts_with("nochg");
+            ensure!(
+                answer.status == 200 && is_acknowledged,
+                "{}: {text}",
+                answer.status
+            );
+            Ok(Some(()))
+        })
+        .await
+        .with_context(|| stack.operator.log_tail(8))
+    }
+
+    /// Stores a reported address past the operator, the way another replica's endpoint does.
+    async fn store_ipv4(&self, address: &str) -> Result<()> {
+        let observation = json!({
+            "address": address, "changedAt": Timestamp::now(), "protocol": "dyndns2",
+        });
+        let patch = json!({"status": {"observed": {"ipv4": observation}}});
+        self.hosts
+            .patch_status(LABEL, &PatchParams::default(), &Patch::Merge(patch))
+            .await?;
+        Ok(())
+    }
+}
+
+/// Checks all that the operator has to write into objects.
+fn check_objects(expected: &Expected, state: &State) -> Result<()> {
+    let zone = state.objects.get("zone zone");
+    ensure!(zone.is_some() == expected.zone, "the zone is {zone:?}");
+    if let Some(zone) = zone {
+        ensure!(
+            has_condition(zone, "Ready", "Ready"),
+            "the zone is {zone:#}"
+        );
+        let hosts = u64::from(expected.host.is_some());
+        ensure!(zone["status"]["hosts"] == hosts, "the zone is {zone:#}");
+        let is_held = zone["metadata"]["finalizers"] == json!(["dynhost.dev/in-use"]);
+        ensure!(is_held == expected.is_in_use, "the zone is {zone:#}");
+    }
+    let host = state.objects.get(&format!("host {LABEL}"));
+    let key = state.objects.get(&format!("secret {LABEL}-update-key"));
+    ensure!(
+        key.is_some() == expected.host.is_some(),
+        "the key is {key:?}"
+    );
+    ensure!(
+        host.is_some() == expected.host.is_some(),
+        "the host is {host:?}"
+    );
+    if let (Some(host), Some(reason)) = (host, expected.published()) {
+        let status = &host["status"];
+        let is_current = status["observedGeneration"] == host["metadata"]["generation"];
+        let is_told = has_condition(host, "Published", reason);
+        ensure!(is_current && is_told, "the host is {host:#}");
+        let rrsets = status["published"]["rrsets"].as_array();
+        let count = rrsets.map_or(0, Vec::len);
+        ensure!(count == expected.rrsets(), "the host is {host:#}");
+    }
+    let knows = state.knows_its_marker.values().all(|knows| *knows);
+    ensure!(knows, "status does not name the markers that DNS has");
+    Ok(())
+}
+
+fn has_condition(object: &Value, of: &str, reason: &str) -> bool {
+    let conditions = object["status"]["conditions"].as_array();
+    let mut conditions = conditions.into_iter().flatten();
+    conditions.any(|condition| condition["type"] == of && condition["reason"] == reason)
+}

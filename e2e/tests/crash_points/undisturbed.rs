@@ -1,0 +1,48 @@
+//! Lives without a death, which the others are held against.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use dynhost_e2e::{CrashPoint, When};
+
+use super::{lane::Lane, life::Life, state::State, step::Step};
+
+/// What a step did and what there was behind it.
+pub(crate) struct Taken {
+    /// The labels of its side effects, in their order.
+    pub(crate) effects: Vec<String>,
+    pub(crate) state: State,
+}
+
+/// Lives once without a death.
+pub(crate) async fn record(lane: &Lane, steps: &[Step]) -> Result<Vec<Taken>> {
+    let mut taken = Vec::new();
+    lane.seam().begin(None);
+    let life = Life::begin(lane).await?;
+    for (at, step) in steps.iter().enumerate() {
+        if at > 0 {
+            lane.seam().begin(None);
+            life.take(*step).await?;
+        }
+        let state = life.await_settled(&steps[..=at]).await?;
+        let effects = lane.seam().end().await;
+        taken.push(Taken { effects, state });
+    }
+    Ok(taken)
+}
+
+/// Both sides of every side effect.
+pub(crate) fn crash_points(effects: &[String]) -> Vec<CrashPoint> {
+    let mut numbers: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut points = Vec::new();
+    for label in effects {
+        let number = numbers.entry(label).or_default();
+        *number += 1;
+        points.extend([When::Before, When::After].map(|when| CrashPoint {
+            label: Some(label.clone()),
+            number: *number,
+            when,
+        }));
+    }
+    points
+}

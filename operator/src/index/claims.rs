@@ -1,0 +1,256 @@
+//! Who has which names: a host's standing in its zone, and its claims beside those of others.
+//!
+//! A host whose own name the zone admits, and that is within the limit of its namespace, has
+//! *standing*. It claims its own name whatever becomes of its aliases, so that a wrong alias never
+//! costs it the name; and it claims the aliases that it may have, unless a host of the same name is
+//! older. The oldest claim has the name. Whether a claimant then loses another name to somebody
+//! does not matter to its claims: nothing here follows chains of conflicts, and the work for a
+//! host grows with the claims on its own names only, not with the zone.
+
+use std::collections::{HashMap, HashSet};
+use std::iter::once;
+
+use super::host::{Host, HostSpec};
+use super::object::ObjectKey;
+use super::quota::Quota;
+use super::{Affected, Claim, Seniority, State};
+use crate::admission::{Admitted, AliasRefusal, Refusal, admit};
+use crate::name::{Fqdn, RecordName};
+
+/// What could not be said because [`Refusal::NotYetJudged`] holds of a claimant.
+struct NotYetJudged;
+
+impl From<NotYetJudged> for Refusal {
+    fn from(_: NotYetJudged) -> Self {
+        Self::NotYetJudged
+    }
+}
+
+impl State {
+    /// Judges a host: its zone's consent, and who was first to claim its names.
+    pub(super) fn admission<'a>(&'a self, host: &'a Host) -> Result<Admitted<'a>, Refusal> {
+        let admitted = self.standing(host)?;
+        let own = RecordName::from(admitted.host.hostname.clone());
+        if let Some(winner) = self.older_claimant(host, admitted, &own)? {
+            return Err(Refusal::NameConflict(winner.clone()));
+        }
+        for alias in &admitted.host.aliases {
+            let refused = |why| Refusal::Alias(alias.name.clone(), why);
+            admitted
+                .admit_alias(&alias.name, &host.meta.key.namespace)
+                .map_err(refused)?;
+            if let Some(winner) = self.older_claimant(host, admitted, &alias.name)? {
+                return Err(refused(AliasRefusal::Conflict(winner.clone())));
+            }
+        }
+        Ok(admitted)
+    }
+
+    /// Judges a host's own name, and the number of hosts, but no claims.
+    fn standing<'a>(&'a self, host: &'a Host) -> Result<Admitted<'a>, Refusal> {
+        let zone = host.spec.as_ref().ok();
+        let zone = zone.and_then(|spec| self.zones.get(&spec.zone));
+        let namespace = &host.meta.key.namespace;
+        let labels = self.namespaces.get(namespace);
+        let admitted = admit(host, zone.map(|z| &**z), labels.map(|l| &**l))?;
+        let quotas = self.quotas.get(&admitted.host.zone);
+        let quota = quotas.and_then(|quotas| quotas.get(namespace));
+        match (quota, admitted.zone.max_per_namespace) {
+            (Some(quota), Some(limit)) if !quota.admits(host.meta.seniority()) => {
+                Err(Refusal::QuotaExceeded(limit))
+            }
+            _ => Ok(admitted),
+        }
+    }
+
+    /// The oldest of the hosts that claim `name`, where that is older than `host`.
+    fn older_claimant(
+        &self,
+        host: &Host,
+        admitted: Admitted<'_>,
+        name: &RecordName,
+    ) -> Result<Option<&ObjectKey>, NotYetJudged> {
+        let zone = &admitted.host.zone;
+        // Many claimants may have one hostname; who has that is found out once.
+        let mut oldest_of_name: HashMap<&Fqdn, Option<&ObjectKey>> = HashMap::new();
+        for (created, key) in self.claims_on(zone, name.clone()) {
+            if (*created, key) >= host.meta.seniority() {
+                break;
+            }
+            let Some(claimant) = self.hosts.get(key) else {
+                continue;
+            };
+            let Some(standing) = self.known_standing(claimant)? else {
+                continue;
+            };
+            let hostname = &standing.host.hostname;
+            if name == hostname {
+                return Ok(Some(key));
+            }
+            if standing.admit_alias(name, &key.namespace).is_err() {
+                continue;
+            }
+            let oldest = match oldest_of_name.get(hostname) {
+                Some(oldest) => *oldest,
+                None => self.oldest_of_name(zone, hostname)?,
+            };
+            oldest_of_name.insert(hostname, oldest);
+            if oldest == Some(key) {
+                return Ok(Some(key));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The oldest host with standing whose own name this is.
+    fn oldest_of_name(
+        &self,
+        zone: &ObjectKey,
+        hostname: &Fqdn,
+    ) -> Result<Option<&ObjectKey>, NotYetJudged> {
+        for host in self.hosts_named(zone, hostname) {
+            if self.known_standing(host)?.is_some() {
+                return Ok(Some(&host.meta.key));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The hosts whose own name this is, the oldest first.
+    fn hosts_named(&self, zone: &ObjectKey, hostname: &Fqdn) -> impl Iterator<Item = &Host> {
+        let claimants = self.claims_on(zone, hostname.clone().into());
+        let hosts = claimants.filter_map(|(_, key)| self.hosts.get(key));
+        hosts
+            .map(|host| &**host)
+            .filter(move |host| own_name(host) == Some(hostname))
+    }
+
+    fn known_standing<'a>(&'a self, host: &'a Host) -> Result<Option<Admitted<'a>>, NotYetJudged> {
+        match self.standing(host) {
+            Ok(admitted) => Ok(Some(admitted)),
+            Err(Refusal::NotYetJudged) => Err(NotYetJudged),
+            Err(_) => Ok(None),
+        }
+    }
+
+    fn claims_on(&self, zone: &ObjectKey, name: RecordName) -> impl Iterator<Item = &Seniority> {
+        self.claims.get(&(zone.clone(), name)).into_iter().flatten()
+    }
+
+    /// The other hosts whose verdict may depend on this one's: those that claim one of its names,
+    /// and those that claim an alias of the host that has its own name without it.
+    pub(super) fn rivals(&self, host: &Host) -> HashSet<ObjectKey> {
+        let Ok(spec) = &host.spec else {
+            return HashSet::new();
+        };
+        let key = &host.meta.key;
+        let mut claims: HashSet<_> = claims_of(spec).collect();
+        for heir in self.hosts_named(&spec.zone, &spec.hostname) {
+            let standing = match heir.meta.key == *key {
+                true => Ok(None),
+                false => self.known_standing(heir),
+            };
+            // One that is not judged yet may be it.
+            if let (Ok(Some(_)) | Err(NotYetJudged), Ok(heir)) = (&standing, &heir.spec) {
+                claims.extend(claims_of(heir));
+            }
+            if let Ok(Some(_)) = standing {
+                break;
+            }
+        }
+        let claimants = claims.iter().filter_map(|claim| self.claims.get(claim));
+        let others = claimants.flatten().map(|(_, other)| other);
+        others.filter(|other| *other != key).cloned().collect()
+    }
+
+    /// Adds the host's claims; the hosts, beside it and its rivals, whose verdict may be another now.
+    pub(super) fn link_claims(&mut self, host: &Host) -> Vec<Affected> {
+        let Ok(spec) = &host.spec else {
+            return Vec::new();
+        };
+        for claim in claims_of(spec) {
+            self.claims
+                .entry(claim)
+                .or_default()
+                .insert(seniority(host));
+        }
+        let Some(limit) = self.limit_of(&spec.zone) else {
+            return Vec::new();
+        };
+        let quotas = self.quotas.entry(spec.zone.clone()).or_default();
+        let quota = quotas.entry(host.meta.key.namespace.clone());
+        let displaced = quota
+            .or_insert_with(|| Quota::new(limit))
+            .insert(seniority(host));
+        self.turned(displaced)
+    }
+
+    /// Takes the host's claims out, likewise.
+    pub(super) fn unlink_claims(&mut self, host: &Host) -> Vec<Affected> {
+        let Ok(spec) = &host.spec else {
+            return Vec::new();
+        };
+        let seniority = seniority(host);
+        for claim in claims_of(spec) {
+            if let Some(claims) = self.claims.get_mut(&claim) {
+                claims.remove(&seniority);
+                if claims.is_empty() {
+                    self.claims.remove(&claim);
+                }
+            }
+        }
+        let namespace = &host.meta.key.namespace;
+        let Some(quotas) = self.quotas.get_mut(&spec.zone) else {
+            return Vec::new();
+        };
+        let promoted = quotas
+            .get_mut(namespace)
+            .and_then(|quota| quota.remove(&seniority));
+        if quotas.get(namespace).is_some_and(Quota::is_empty) {
+            quotas.remove(namespace);
+        }
+        self.turned(promoted)
+    }
+
+    /// A host that came within the limit, or is over it now, and what depends on it.
+    fn turned(&self, host: Option<ObjectKey>) -> Vec<Affected> {
+        let rivals = host.as_ref().and_then(|key| self.hosts.get(key));
+        let rivals = rivals.map(|host| self.rivals(host)).unwrap_or_default();
+        host.into_iter().chain(rivals).map(Affected::Host).collect()
+    }
+
+    fn limit_of(&self, zone: &ObjectKey) -> Option<u32> {
+        self.zones.get(zone)?.spec.as_ref().ok()?.max_per_namespace
+    }
+
+    /// Counts the hosts of a zone anew, which has another limit now, or none.
+    pub(super) fn count_anew(&mut self, zone: &ObjectKey) {
+        self.quotas.remove(zone);
+        let Some(limit) = self.limit_of(zone) else {
+            return;
+        };
+        let quotas = self.quotas.entry(zone.clone()).or_default();
+        for key in self.hosts_of_zone.get(zone).into_iter().flatten() {
+            if let Some(host) = self.hosts.get(key) {
+                let quota = quotas.entry(key.namespace.clone());
+                quota
+                    .or_insert_with(|| Quota::new(limit))
+                    .insert(seniority(host));
+            }
+        }
+    }
+}
+
+fn seniority(host: &Host) -> Seniority {
+    (host.meta.created, host.meta.key.clone())
+}
+
+fn own_name(host: &Host) -> Option<&Fqdn> {
+    host.spec.as_ref().ok().map(|spec| &spec.hostname)
+}
+
+fn claims_of(spec: &HostSpec) -> impl Iterator<Item = Claim> {
+    let own = once(RecordName::from(spec.hostname.clone()));
+    let aliases = spec.aliases.iter().map(|alias| alias.name.clone());
+    own.chain(aliases).map(|name| (spec.zone.clone(), name))
+}
