@@ -29,10 +29,10 @@ pub struct ZoneSpec {
 }
 
 impl ZoneSpec {
-    /// The zone's first contents: SOA, NS, the name server's address, then the test's own records.
-    pub(crate) fn render_file(&self) -> String {
+    /// The zone's contents: SOA, NS, the name server's address, then the test's own records.
+    pub(crate) fn render_file(&self, serial: u32) -> String {
         let mut text = format!(
-            "$ORIGIN {apex}.\n$TTL 60\n@ SOA ns1 hostmaster 1 3600 600 86400 60\n@ NS ns1\nns1 A 127.0.0.1\n",
+            "$ORIGIN {apex}.\n$TTL 60\n@ SOA ns1 hostmaster {serial} 3600 600 86400 60\n@ NS ns1\nns1 A 127.0.0.1\n",
             apex = self.apex
         );
         for record in &self.records {
