@@ -8,7 +8,8 @@ use dynhost_crds::conditions::{
     ConditionType, Reason,
 };
 use dynhost_e2e::{
-    Stack, StackOptions, UpdateCounts, Zone, ZoneOptions, await_condition, http, stack::LIMIT,
+    Software, Stack, StackOptions, UpdateCounts, Zone, ZoneOptions, await_condition, http,
+    stack::LIMIT,
 };
 use futures::future::try_join_all;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
@@ -19,7 +20,7 @@ use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
 use super::events::await_event;
 use super::live_host::{LiveHost, verdict};
-use super::zone_records::{await_zone_gone, marker_text, records, zones};
+use super::zone_records::{await_zone_gone, marker_text, records, zone_on_own, zones};
 
 /// A stack that looks through its zones every second, for one test at a time, as its metrics are
 /// those of all zones.
@@ -189,6 +190,33 @@ async fn what_somebody_else_changed_is_written_anew_at_first_try() -> Result<()>
             .await?
                 > 0
         );
+    }
+    Ok(())
+}
+
+/// Knot then says that it does not know the key.
+#[tokio::test]
+async fn every_server_is_asked_for_names_where_it_hands_over_no_zone() -> Result<()> {
+    let stack = &*looking_stack().await?;
+    for software in Software::ALL {
+        let (zone, server) = zone_on_own(stack, software).await?;
+        let home = LiveHost::create_published(stack, &zone, "home", "198.51.100.7").await?;
+        let records = async || {
+            let records = server.dump(&zone.apex).await?;
+            let is_address = |record: &String| record.starts_with(&home.hostname);
+            Ok::<Vec<_>, anyhow::Error>(records.into_iter().filter(is_address).collect())
+        };
+        let published = records().await?;
+        let foreign = format!("update add {} 60 A 192.0.2.1", home.hostname);
+        server.nsupdate(&zone.apex, &zone.key, &foreign).await?;
+        let what = format!("the zone on {software:?} is as published");
+        await_condition(&what, LIMIT, async || {
+            let records = records().await?;
+            ensure!(records == published, "{records:#?}");
+            Ok(Some(()))
+        })
+        .await
+        .with_context(|| stack.operator.log_tail(20))?;
     }
     Ok(())
 }
