@@ -112,6 +112,7 @@ impl Controller {
         let is_sure = !self
             .progress
             .is_in_doubt(&subject.host, subject.prefix.as_ref());
+        let is_repair = drifted.is_some();
         if let Some(drifted) = drifted {
             if drifted.has_another_marker() {
                 // Somebody of ours has written it, who may know more.
@@ -122,8 +123,10 @@ impl Controller {
             let may_adopt = |name: &RecordName| self.may_adopt(&subject.host, name);
             attempt.start_from(&want, |name| drifted.at(name), &unsent, may_adopt);
         }
-        // An old list may show a host that is gone by now, whose records nobody would remove.
-        if !self.progress.knows(&subject.host.meta)
+        // An old list may show a host that is gone by now, whose records nobody would remove. A pass
+        // for drift comes long after it.
+        if !is_repair
+            && !self.progress.knows(&subject.host.meta)
             && attempt.next(&want).is_some_and(|step| step.creates())
         {
             *subject = Box::pin(self.get_from_api_server(subject)).await?;
