@@ -2,15 +2,18 @@
 
 mod named_conf;
 
-use std::{collections::BTreeMap, fs, net::Ipv4Addr, ops::Deref};
+use std::{collections::BTreeMap, fs, net::Ipv4Addr, ops::Deref, time::Duration};
 
 use anyhow::{Context, Result};
+use hickory_net::proto::rr::RecordType;
 use serde_json::Value;
 
 use crate::{
-    free_port, http,
+    await_condition, free_port, http,
     name_server::{Daemon, IdleLimit, TsigAlgorithm, TsigKey, ZoneSpec},
 };
+
+const START_LIMIT: Duration = Duration::from_secs(30);
 
 /// UPDATE messages for one zone since the server started, by how they ended.
 /// Those that fail TSIG never reach a zone.
@@ -93,6 +96,46 @@ impl Bind {
                 .with_context(|| self.log_tail(10))
         })
         .await
+    }
+
+    /// Takes all records but its own from a zone and gives its SOA this serial, behind the backs of
+    /// all who write it: as an empty backup that is restored does.
+    ///
+    /// # Errors
+    /// Where named refuses, or has no such zone.
+    pub async fn empty_zone(&self, apex: &str, serial: u32) -> Result<()> {
+        let empty = ZoneSpec {
+            apex: apex.to_owned(),
+            keys: Vec::new(),
+            records: Vec::new(),
+            allow_transfer: false,
+        };
+        let file = self.folder().join(empty.file_name());
+        let rndc = async |command| {
+            let arguments = ["-c", "rndc.conf", command, apex];
+            self.run("rndc", &arguments, "").await
+        };
+        let what = format!("named has loaded {apex} again");
+        await_condition(&what, START_LIMIT, async || {
+            // named goes on writing its own file after it has answered, where there were updates:
+            // ours may be replaced by that one, but not twice.
+            rndc("freeze").await?;
+            fs::write(&file, empty.render_file(serial))?;
+            rndc("thaw").await?;
+            Ok((self.serial(apex).await? == serial).then_some(()))
+        })
+        .await
+        .with_context(|| self.log_tail(10))
+    }
+
+    /// The serial of a zone's SOA: each UPDATE that changes something adds one.
+    ///
+    /// # Errors
+    /// Where named does not answer, or has no such zone.
+    pub async fn serial(&self, apex: &str) -> Result<u32> {
+        let answer = self.query(apex, RecordType::SOA).await?;
+        let serial = answer.rdata.first().and_then(|soa| soa.split(' ').nth(2));
+        Ok(serial.context("no SOA")?.parse()?)
     }
 
     /// How many UPDATE messages named has had for a zone since it started.

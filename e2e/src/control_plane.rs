@@ -3,6 +3,7 @@
 mod audit;
 mod commands;
 mod credentials;
+mod stored;
 
 use std::{
     fs,
@@ -189,6 +190,26 @@ impl ControlPlane {
             .await?;
         *running = Some(process);
         Ok(())
+    }
+
+    /// Stops the controller manager.
+    ///
+    /// # Errors
+    /// Where it does not end.
+    pub async fn stop_controller_manager(&self) -> Result<()> {
+        if let Some(process) = self.controller_manager.lock().await.take() {
+            process.stop(STOP_LIMIT).await?;
+        }
+        Ok(())
+    }
+
+    /// Puts objects into etcd as the API server would have stored them: thousands a second, without
+    /// a check. `objects` are keys below `/registry/` and objects as JSON, without resource version.
+    ///
+    /// # Errors
+    /// Where etcd refuses.
+    pub async fn store(&self, objects: &[(String, String)]) -> Result<()> {
+        stored::put(self.layout.etcd, objects).await
     }
 
     /// Creates a namespace with a name of its own that begins with `prefix`, and returns the name.

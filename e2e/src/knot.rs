@@ -86,9 +86,14 @@ fn render_zones<'a>(
     let mut sections = "zone:\n".to_owned();
     for zone in zones {
         let mut admitted = "dump".to_owned();
+        // An entry without a key admits nobody who signs.
+        let actions = match zone.allow_transfer {
+            true => "[update, transfer]",
+            false => "update",
+        };
         for key in &zone.keys {
             keys += &render_key(key);
-            acls += &render_acl(&key.name, Some(key), "update");
+            acls += &render_acl(&key.name, Some(key), actions);
             admitted += ", ";
             admitted += &key.name;
         }

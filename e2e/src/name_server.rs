@@ -24,15 +24,15 @@ pub struct ZoneSpec {
     pub keys: Vec<TsigKey>,
     /// Further lines of the zone file, such as `* 60 A 192.0.2.1`; names are relative to the apex.
     pub records: Vec<String>,
-    /// Whether anyone may transfer it; [`Daemon::dump`] always may.
+    /// Whether anyone may transfer it, with one of its keys or without; [`Daemon::dump`] always may.
     pub allow_transfer: bool,
 }
 
 impl ZoneSpec {
-    /// The zone's first contents: SOA, NS, the name server's address, then the test's own records.
-    pub(crate) fn render_file(&self) -> String {
+    /// The zone's contents: SOA, NS, the name server's address, then the test's own records.
+    pub(crate) fn render_file(&self, serial: u32) -> String {
         let mut text = format!(
-            "$ORIGIN {apex}.\n$TTL 60\n@ SOA ns1 hostmaster 1 3600 600 86400 60\n@ NS ns1\nns1 A 127.0.0.1\n",
+            "$ORIGIN {apex}.\n$TTL 60\n@ SOA ns1 hostmaster {serial} 3600 600 86400 60\n@ NS ns1\nns1 A 127.0.0.1\n",
             apex = self.apex
         );
         for record in &self.records {

@@ -47,23 +47,21 @@ impl PowerDns {
             self.pdnsutil(&["import-tsig-key", &key.name, algorithm, &key.secret])
                 .await?;
         }
-        let names: Vec<&str> = zone.keys.iter().map(|key| key.name.as_str()).collect();
+        let here = ["127.0.0.1"];
+        let keys: Vec<&str> = zone.keys.iter().map(|key| key.name.as_str()).collect();
         // Without a key, whoever has one of these addresses could write the zone.
-        let writers: &[&str] = if names.is_empty() {
-            &[]
-        } else {
-            &["127.0.0.1"]
-        };
-        let readers: &[&str] = if zone.allow_transfer {
-            &["127.0.0.1"]
-        } else {
-            &[]
-        };
+        let writers: &[&str] = if keys.is_empty() { &[] } else { &here };
+        let mut readers = vec![self.transfer_key().name.as_str()];
+        let mut anyone: &[&str] = &[];
+        if zone.allow_transfer {
+            readers.extend(&keys);
+            anyone = &here;
+        }
         for (kind, values) in [
             ("ALLOW-DNSUPDATE-FROM", writers),
-            ("TSIG-ALLOW-DNSUPDATE", &names),
-            ("ALLOW-AXFR-FROM", readers),
-            ("TSIG-ALLOW-AXFR", &[self.transfer_key().name.as_str()]),
+            ("TSIG-ALLOW-DNSUPDATE", &keys),
+            ("ALLOW-AXFR-FROM", anyone),
+            ("TSIG-ALLOW-AXFR", &readers),
         ] {
             self.pdnsutil(&[&["set-meta", apex, kind], values].concat())
                 .await?;

@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::Result;
+use jiff::Timestamp;
 use serde::Deserialize;
 
 /// Metadata of every request to a resource, once, when its response is complete.
@@ -40,8 +41,12 @@ pub struct AuditEvent {
     pub namespace: String,
     /// Empty for lists and for objects created by `generateName`.
     pub name: String,
+    /// Whose fields the request wrote, where it said so, such as `dynhost-controller`.
+    pub field_manager: String,
     /// The HTTP status.
     pub code: u16,
+    /// When the response was complete, to the microsecond.
+    pub at: Timestamp,
 }
 
 impl AuditEvent {
@@ -69,6 +74,13 @@ fn parse_events(text: &str) -> Result<Vec<AuditEvent>> {
         let logged: Logged = serde_json::from_str(line)?;
         // A request that never was answered (`Panic`) has no response status.
         if let (Some(object), Some(status)) = (logged.object_ref, logged.response_status) {
+            let query = logged
+                .request_uri
+                .split_once('?')
+                .map_or("", |(_, query)| query);
+            let manager = query
+                .split('&')
+                .find_map(|pair| pair.strip_prefix("fieldManager="));
             events.push(AuditEvent {
                 verb: logged.verb,
                 user: logged.user.username,
@@ -77,7 +89,9 @@ fn parse_events(text: &str) -> Result<Vec<AuditEvent>> {
                 subresource: object.subresource,
                 namespace: object.namespace,
                 name: object.name,
+                field_manager: manager.unwrap_or_default().to_owned(),
                 code: status.code,
+                at: logged.stage_timestamp.parse()?,
             });
         }
     }
@@ -88,6 +102,9 @@ fn parse_events(text: &str) -> Result<Vec<AuditEvent>> {
 #[serde(rename_all = "camelCase")]
 struct Logged {
     verb: String,
+    #[serde(rename = "requestURI")]
+    request_uri: String,
+    stage_timestamp: String,
     user: LoggedUser,
     object_ref: Option<LoggedObject>,
     response_status: Option<LoggedStatus>,
@@ -121,9 +138,9 @@ mod tests {
     #[test]
     fn only_finished_requests_on_complete_lines_count() {
         let text = concat!(
-            r#"{"verb":"patch","user":{"username":"u"},"objectRef":{"resource":"dynamichosts","namespace":"n","name":"h","apiGroup":"dynhost.dev","subresource":"status"},"responseStatus":{"code":200}}"#,
+            r#"{"verb":"patch","requestURI":"/apis/dynhost.dev/v1alpha1/namespaces/n/dynamichosts/h/status?&fieldManager=m","stageTimestamp":"2026-01-01T00:00:00.000001Z","user":{"username":"u"},"objectRef":{"resource":"dynamichosts","namespace":"n","name":"h","apiGroup":"dynhost.dev","subresource":"status"},"responseStatus":{"code":200}}"#,
             "\n",
-            r#"{"verb":"get","user":{"username":"u"}}"#,
+            r#"{"verb":"get","requestURI":"/","stageTimestamp":"2026-01-01T00:00:00Z","user":{"username":"u"}}"#,
             "\n",
             r#"{"verb":"pat"#,
         );
@@ -131,5 +148,7 @@ mod tests {
         assert_eq!(events.len(), 1);
         assert!(events[0].is_write());
         assert_eq!(events[0].subresource, "status");
+        assert_eq!(events[0].field_manager, "m");
+        assert_eq!(events[0].at.subsec_microsecond(), 1);
     }
 }

@@ -23,7 +23,7 @@ const CONTROLLERS: [&str; 3] = [
 pub(super) struct Layout {
     pub(super) folder: PathBuf,
     pub(super) api_server: SocketAddr,
-    etcd: SocketAddr,
+    pub(super) etcd: SocketAddr,
     etcd_peer: SocketAddr,
 }
 

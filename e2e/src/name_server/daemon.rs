@@ -151,7 +151,7 @@ impl Daemon {
         let mut zones = self.zones.lock().await;
         let is_new = !zones.contains_key(&apex);
         if is_new {
-            fs::write(self.folder().join(zone.file_name()), zone.render_file())?;
+            fs::write(self.folder().join(zone.file_name()), zone.render_file(1))?;
         }
         zones.insert(apex.clone(), zone);
         tell(&zones, is_new).await?;

@@ -119,6 +119,7 @@ async fn an_alias_beside_other_data_is_refused_and_the_hosts_own_name_is_right()
         "www.home 300 A 192.0.2.1",
         "mail.home 300 MX 10 mx.example.net.",
         "cdn.home 300 CNAME cdn.example.net.",
+        "own.home 300 CNAME own.example.net.",
     ];
     let options = ZoneOptions {
         records: foreign.map(str::to_owned).to_vec(),
@@ -130,6 +131,7 @@ async fn an_alias_beside_other_data_is_refused_and_the_hosts_own_name_is_right()
         ("www.home", "CNAME"),
         ("mail.home", "CNAME"),
         ("cdn.home", "Address"),
+        ("own.home", "CNAME"),
         ("ok.home", "CNAME"),
     ];
     home.merge(aliases(&zone, &labels)).await?;
@@ -140,7 +142,7 @@ async fn an_alias_beside_other_data_is_refused_and_the_hosts_own_name_is_right()
     let message = dynhost_e2e::stack::condition(&host, ConditionType::Published)
         .map(|condition| condition.message.clone())
         .unwrap_or_default();
-    for label in ["www.home", "mail.home", "cdn.home"] {
+    for label in ["www.home", "mail.home", "cdn.home", "own.home"] {
         assert!(message.contains(label), "{message}");
     }
     assert!(!message.contains("ok.home"), "{message}");
@@ -152,6 +154,7 @@ async fn an_alias_beside_other_data_is_refused_and_the_hosts_own_name_is_right()
         "www.home 300 A 192.0.2.1",
         "mail.home 300 MX 10 mx.example.net.",
         "cdn.home 300 CNAME cdn.example.net.",
+        "own.home 300 CNAME own.example.net.",
         "_dynhost.home 60 TXT marker",
         "_dynhost.ok.home 60 TXT marker",
         "ok.home 60 CNAME @",
@@ -177,6 +180,7 @@ async fn an_alias_beside_other_data_is_refused_and_the_hosts_own_name_is_right()
     let adopted = [
         "mail.home 300 MX 10 mx.example.net.",
         "cdn.home 300 CNAME cdn.example.net.",
+        "own.home 300 CNAME own.example.net.",
         "_dynhost.home 60 TXT marker",
         "_dynhost.ok.home 60 TXT marker",
         "_dynhost.www.home 60 TXT marker",
@@ -187,5 +191,5 @@ async fn an_alias_beside_other_data_is_refused_and_the_hosts_own_name_is_right()
     await_records(&home, &zone, &adopted).await?;
     home.delete().await?;
     home.await_gone().await?;
-    await_records(&home, &zone, &adopted[..2]).await
+    await_records(&home, &zone, &adopted[..3]).await
 }

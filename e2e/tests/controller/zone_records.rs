@@ -1,12 +1,13 @@
 //! What a zone holds, and a zone that is written through a proxy or on a BIND of a test's own.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use dynhost_crds::{
     conditions::{Condition, Reason},
     zone::DynamicZone,
 };
 use dynhost_e2e::{
-    Bind, Stack, TcpProxy, Zone, ZoneOptions, ZoneSpec, await_condition, stack::LIMIT,
+    Bind, NameServer, Software, Stack, TcpProxy, Zone, ZoneOptions, ZoneSpec, await_condition,
+    stack::LIMIT,
 };
 use hickory_net::proto::rr::RecordType;
 use kube::{
@@ -59,22 +60,31 @@ pub(crate) async fn zone_behind_proxy(
 
 /// A zone that a BIND of the test's own serves, which so can be stopped.
 pub(crate) async fn zone_on_own_bind(stack: &Stack) -> Result<(Zone, Bind)> {
-    let bind = Bind::start().await?;
-    let servers = Some(vec![bind.address().to_string()]);
+    match zone_on_own(stack, Software::Bind).await? {
+        (zone, NameServer::Bind(bind)) => Ok((zone, bind)),
+        (_, other) => bail!("{other:?} is no BIND"),
+    }
+}
+
+/// A zone that a name server of the test's own serves, and that its key may not transfer.
+pub(crate) async fn zone_on_own(stack: &Stack, software: Software) -> Result<(Zone, NameServer)> {
+    let server = NameServer::start(software, None).await?;
+    let servers = Some(vec![server.address().to_string()]);
     let options = ZoneOptions {
         servers,
         ..ZoneOptions::default()
     };
     let zone = stack.create_zone_unready(options).await?;
-    bind.add_zone(ZoneSpec {
-        apex: zone.apex.clone(),
-        keys: vec![zone.key.clone()],
-        records: Vec::new(),
-        allow_transfer: false,
-    })
-    .await?;
+    server
+        .add_zone(ZoneSpec {
+            apex: zone.apex.clone(),
+            keys: vec![zone.key.clone()],
+            records: Vec::new(),
+            allow_transfer: false,
+        })
+        .await?;
     await_zone_reason(stack, &zone, Reason::Ready).await?;
-    Ok((zone, bind))
+    Ok((zone, server))
 }
 
 /// The DynamicZones beside this one, as administrator.

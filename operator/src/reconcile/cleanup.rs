@@ -43,6 +43,15 @@ impl Controller {
         spec: &HostSpec,
         zone: &Zone,
     ) -> Result<(), Problem> {
+        // An old list may show a host that another one of its name, with the same marker, has
+        // followed, or one that is not to lose its records any more.
+        let fresh = Box::pin(self.get_host(&host.meta.key)).await?;
+        let is_this = |fresh: &Host| {
+            fresh.meta.uid == host.meta.uid && fresh.meta.deleting == host.meta.deleting
+        };
+        if !fresh.as_ref().is_some_and(is_this) {
+            return Err(Problem::HostGone);
+        }
         let access = self
             .zones
             .access(&self.client, zone)

@@ -300,7 +300,12 @@ impl Controller {
                 return permit.next();
             }
         }
-        if let Err(problem) = self.clean_up(host, zone.as_deref()).await {
+        let cleaned = self.clean_up(host, zone.as_deref()).await;
+        // What is there now is another one, and its event brings us to it.
+        if cleaned == Err(Problem::HostGone) {
+            return Next::Idle;
+        }
+        if let Err(problem) = cleaned {
             // The zone's lane may be paused by this, and only a probe ends that.
             if let Some(zone) = &zone {
                 self.look_at_zone(&zone.meta.key);

@@ -117,6 +117,11 @@ impl Progresses {
         current.flatten()
     }
 
+    /// Whether this very host was published by us, or was tried to be.
+    pub(super) fn knows(&self, meta: &Meta) -> bool {
+        self.of(meta, |_| ()).is_some()
+    }
+
     /// Whether DNS may say something else than [`Self::published`].
     /// `prefix` is the one that the host's IPv6 address is made from.
     pub(super) fn is_in_doubt(&self, host: &Host, prefix: Option<&ObservedPrefix>) -> bool {

@@ -122,6 +122,13 @@ impl Controller {
             let may_adopt = |name: &RecordName| self.may_adopt(&subject.host, name);
             attempt.start_from(&want, |name| drifted.at(name), &unsent, may_adopt);
         }
+        // An old list may show a host that is gone by now, whose records nobody would remove.
+        if !self.progress.knows(&subject.host.meta)
+            && attempt.next(&want).is_some_and(|step| step.creates())
+        {
+            *subject = Box::pin(self.get_from_api_server(subject)).await?;
+            want = wanted(subject, records)?;
+        }
         let mut pass_marker = None;
         for _ in 0..ATTEMPTS * (1 + want.aliases.len()) {
             let Some(step) = attempt.next(&want) else {
@@ -265,7 +272,7 @@ impl Controller {
         Ok(())
     }
 
-    async fn get_host(&self, key: &ObjectKey) -> Result<Option<Host>, Problem> {
+    pub(super) async fn get_host(&self, key: &ObjectKey) -> Result<Option<Host>, Problem> {
         let api: Api<Stored<DynamicHost>> = Api::namespaced(self.client.clone(), &key.namespace);
         let _permit = self.may_call().await;
         let object = within(CALL, api.get_opt(&key.name)).await;

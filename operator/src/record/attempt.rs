@@ -60,6 +60,12 @@ pub struct Step {
 }
 
 impl Step {
+    /// Whether the host's first name is written where nothing is: no marker fences it.
+    pub fn creates(&self) -> bool {
+        let first = self.names.first();
+        first.is_some_and(|name| matches!(name.basis, Basis::Absent | Basis::Unchecked))
+    }
+
     /// The aliases that this message writes for the first time, as far as `told` of them goes.
     pub fn new_aliases(&self, told: &[&[Alias]]) -> Vec<Alias> {
         let is_told = |alias: &Alias| told.iter().any(|told| told.contains(alias));
@@ -229,7 +235,8 @@ impl Attempt {
             AliasType::Cname => Records::Cname {
                 target: self.hostname.clone(),
                 stands: match self.found.get(&alias.name) {
-                    Some(lookup) => lookup.cname,
+                    // Only under our marker is it ours.
+                    Some(lookup) => lookup.cname && matches!(lookup.basis, Basis::Marker(_)),
                     None => self.known.aliases.contains(alias),
                 },
             },

@@ -57,8 +57,8 @@ pub enum Records {
         ipv4: RrsetChange<Ipv4Addr>,
         ipv6: RrsetChange<Ipv6Addr>,
     },
-    /// A CNAME to `target`. `stands`: one of ours is there already. No other data may be beside it
-    /// (RFC 1034 section 3.6.2).
+    /// A CNAME to `target`. `stands`: under our marker there is one already, which counts on the
+    /// basis of that marker only. No other data may be beside it (RFC 1034 section 3.6.2).
     Cname { target: Fqdn, stands: bool },
     /// No CNAME any more.
     NoCname,

@@ -1,5 +1,6 @@
 //! What API server and name server take by themselves, with the operator stopped.
 
+use std::net::Ipv4Addr;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
@@ -9,10 +10,12 @@ use dynhost::provider::rfc2136::Rfc2136;
 use dynhost::provider::rfc2136::tsig::{Algorithm, TsigKey};
 use dynhost::record::change::{Basis, HostChange, NameChange, Records, RrsetChange};
 use dynhost::record::marker::{HostDigest, Marker, Nonce};
+use dynhost_crds::GROUP;
 use dynhost_crds::host::DynamicHost;
 use dynhost_e2e::stack::{Stack, Zone, operator_kubeconfig};
-use futures::TryStreamExt as _;
-use kube::api::{Api, Patch, PatchParams, WatchEvent, WatchParams};
+use futures::{AsyncReadExt as _, StreamExt as _, TryStreamExt as _, stream};
+use http::Request;
+use kube::api::{Api, ListParams, Patch, PatchParams, WatchEvent, WatchParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config, ResourceExt as _};
 use serde_json::json;
@@ -38,7 +41,7 @@ pub(crate) async fn measure(
 
 /// A client of the ServiceAccount that the operator runs as: its token and its RBAC take the API
 /// server longer than an administrator's.
-async fn as_operator(stack: &Stack) -> Result<Client> {
+pub(crate) async fn as_operator(stack: &Stack) -> Result<Client> {
     let kubeconfig = operator_kubeconfig(&stack.control_plane, None).await?;
     let kubeconfig = Kubeconfig::read_from(kubeconfig)?;
     let options = KubeConfigOptions::default();
@@ -61,9 +64,7 @@ async fn patches(stack: &Stack, host: &DynamicHost, n: usize) -> Result<Timing> 
     let mut durations = Vec::with_capacity(n);
     for i in 0..n {
         let address = format!("198.51.{}.{}", 1 + i / 250 % 250, 1 + i % 250);
-        let patch = json!({"status": {"observed": {"ipv4": {
-            "address": address, "changedAt": jiff::Timestamp::now(), "protocol": "dyndns2",
-        }}}});
+        let patch = report(&address);
         let start = Instant::now();
         let patched = async {
             let params = PatchParams::default();
@@ -89,19 +90,67 @@ async fn patches(stack: &Stack, host: &DynamicHost, n: usize) -> Result<Timing> 
     Ok(Timing::new(durations))
 }
 
-/// One signed UPDATE that replaces address and marker under its prerequisites, over an open connection.
-async fn updates(stack: &Stack, zone: &Zone, n: usize) -> Result<Timing> {
-    let key = TsigKey::new(
-        &zone.key.name,
-        Algorithm::HmacSha256,
-        zone.key.secret.as_bytes(),
-    )?;
+fn report(address: &str) -> serde_json::Value {
+    json!({"status": {"observed": {"ipv4": {
+        "address": address, "changedAt": jiff::Timestamp::now(), "protocol": "dyndns2",
+    }}}})
+}
+
+/// Status patches a second, that many in flight, while one watcher hears of them.
+pub(crate) async fn patch_rate(
+    stack: &Stack,
+    namespace: &str,
+    patches: Vec<(String, Ipv4Addr)>,
+    in_flight: usize,
+) -> Result<f64> {
+    let client = as_operator(stack).await?;
+    let hosts: Api<DynamicHost> = Api::namespaced(client.clone(), namespace);
+    let version = hosts.list(&ListParams::default().limit(1)).await?;
+    let version = version.metadata.resource_version.unwrap_or_default();
+    let path = format!("/apis/{GROUP}/v1alpha1/dynamichosts?watch=1&resourceVersion={version}");
+    let events = client
+        .request_stream(Request::get(path).body(Vec::new())?)
+        .await?;
+    let watcher = tokio::spawn(async move {
+        let (mut events, mut octets) = (Box::pin(events), vec![0; 1 << 16]);
+        while events.read(&mut octets).await.is_ok_and(|read| read > 0) {}
+    });
+    let n = patches.len() as f64;
+    let start = Instant::now();
+    stream::iter(patches)
+        .map(|(name, address)| {
+            let (hosts, patch) = (&hosts, report(&address.to_string()));
+            async move {
+                let params = PatchParams::default();
+                hosts
+                    .patch_status(&name, &params, &Patch::Merge(patch))
+                    .await
+            }
+        })
+        .buffer_unordered(in_flight)
+        .try_for_each(|_| futures::future::ok(()))
+        .await?;
+    let rate = n / start.elapsed().as_secs_f64();
+    ensure!(!watcher.is_finished(), "the watch ended");
+    watcher.abort();
+    Ok(rate)
+}
+
+/// The product's own writer of a zone.
+pub(crate) fn provider(stack: &Stack, zone: &Zone) -> Result<Rfc2136> {
+    let secret = zone.key.secret.as_bytes();
+    let key = TsigKey::new(&zone.key.name, Algorithm::HmacSha256, secret)?;
     let source = Box::new(move || {
         let key = key.clone();
         Box::pin(async move { Ok(key) }) as futures::future::BoxFuture<'static, _>
     });
     let server = stack.bind.address().to_string().parse()?;
-    let provider = Rfc2136::new(Fqdn::parse(&zone.apex)?, vec![server], source);
+    Ok(Rfc2136::new(Fqdn::parse(&zone.apex)?, vec![server], source))
+}
+
+/// One signed UPDATE that replaces address and marker under its prerequisites, over an open connection.
+async fn updates(stack: &Stack, zone: &Zone, n: usize) -> Result<Timing> {
+    let provider = provider(stack, zone)?;
     let name = RecordName::parse(&format!("floor.{}", zone.apex))?;
     let marker = |nonce: u64| -> Result<Marker> {
         let host = HostDigest::of(&zone.namespace, "floor");

@@ -187,7 +187,8 @@ impl<'a> Play<'a> {
             .await
         {
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-            other => Ok(drop(other?)),
+            Err(error) => Err(error.into()),
+            Ok(_) => Ok(()),
         }
     }
 

@@ -104,7 +104,10 @@ fn aliases_lie_below_the_hosts_name_or_where_nobody_elses_can() {
 
 #[test]
 fn names_are_unique_aliases_included_and_the_oldest_has_them() {
-    fn check((older, younger): ((&str, &[&str]), (&str, &[&str])), expected: Option<Option<&str>>) {
+    /// A hostname and aliases, without the domain.
+    type Names<'a> = (&'a str, &'a [&'a str]);
+
+    fn check((older, younger): (Names<'_>, Names<'_>), expected: Option<Option<&str>>) {
         let f = Fixture::new();
         f.zone(1, json!({"from": "All"}));
         for (created, name, (hostname, aliases)) in [(2, "younger", younger), (1, "older", older)] {

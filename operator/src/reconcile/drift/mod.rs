@@ -283,19 +283,23 @@ impl Controller {
             |last: &mut LastReading| last.no_transfer_until = Some(Instant::now() + NO_TRANSFER);
         tracing::info!(zone = %key, %error, "the zone was not transferred");
         match error {
-            TransferError::Refused(_) => {
-                access.readings.set(no_transfer_for_now);
+            // Of a key that may write and ask, and not transfer, Knot says that it does not know
+            // it: whether it does, the queries tell.
+            TransferError::Refused(_) | TransferError::Unauthorized(_) => {
                 // Nothing of it counts.
-                match self.expectations(key, zone).await {
-                    Some(comparison) => self.ask_for_names(access, comparison).await,
-                    None => (Way::Queries, Err(Outcome::AsPublished)),
+                let Some(comparison) = self.expectations(key, zone).await else {
+                    return (Way::Queries, Err(Outcome::AsPublished));
+                };
+                let asked = self.ask_for_names(access, comparison).await;
+                if asked.1.is_ok() {
+                    access.readings.set(no_transfer_for_now);
                 }
+                asked
             }
             TransferError::Broken(_) => {
                 access.readings.set(no_transfer_for_now);
                 (Way::Transfer, Err(Outcome::Broken))
             }
-            TransferError::Unauthorized(_) => (Way::Transfer, Err(Outcome::Unauthorized)),
             TransferError::Unavailable(_) => (Way::Transfer, Err(Outcome::Unavailable)),
         }
     }

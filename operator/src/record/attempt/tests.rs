@@ -56,10 +56,14 @@ impl Server {
             Basis::Marker(marker) => {
                 node.marker_texts == [marker.to_string()] && cname_is(true) && is_alone
             }
-            Basis::Absent => {
-                let is_empty = node.ipv4.is_empty() && node.ipv6.is_empty() && node.cname.is_none();
-                is_unmarked && is_empty && is_alone
-            }
+            Basis::Absent => match planned.records {
+                Records::Addresses { .. } => {
+                    let is_empty = node.ipv4.is_empty() && node.ipv6.is_empty();
+                    is_unmarked && is_empty && node.cname.is_none()
+                }
+                Records::Cname { .. } => is_unmarked && !is_in_use && node.cname.is_none(),
+                Records::NoCname => is_unmarked,
+            },
             Basis::Rrsets { ipv4, ipv6, cname } => {
                 let target = cname.as_ref().map(ToString::to_string);
                 let same = match planned.records {
@@ -309,6 +313,10 @@ fn an_alias_that_somebody_else_has_costs_no_other_name() {
         ipv4: vec![address(99)],
         ..Node::default()
     };
+    let foreign_cname = Node {
+        cname: Some("elsewhere.example".to_owned()),
+        ..Node::default()
+    };
     let foreign_mx = Node {
         mx: true,
         ..Node::default()
@@ -317,6 +325,8 @@ fn an_alias_that_somebody_else_has_costs_no_other_name() {
         check(mode, foreign_address.clone(), AliasType::Address);
         check(mode, foreign_address.clone(), AliasType::Cname);
         check(mode, foreign_mx.clone(), AliasType::Cname);
+        check(mode, foreign_cname.clone(), AliasType::Address);
+        check(mode, foreign_cname.clone(), AliasType::Cname);
     }
     check(OwnershipMode::None, foreign_address, AliasType::Address);
 }
@@ -432,21 +442,26 @@ proptest! {
     #[test]
     fn our_names_become_right_and_no_other_name_is_changed(
         rounds in prop::collection::vec(any_round(), 1..8),
-        foreign in prop::option::of(0_usize..2),
+        foreign in prop::option::of((0_usize..2, 0_usize..4)),
     ) {
         let names = [name(HOST), name(WWW), name(WILD)];
         let mut server = Server::default();
-        let stranger = Node { mx: true, ipv4: vec![address(99)], ..Node::default() };
+        let (foreign, kind) = foreign.unzip();
+        let stranger = match kind {
+            None | Some(0) => Node { mx: true, ipv4: vec![address(99)], ..Node::default() },
+            Some(1) => Node { cname: Some("elsewhere.example".to_owned()), ..Node::default() },
+            Some(2) => Node { cname: Some(HOST.to_owned()), ..Node::default() },
+            _ => Node { ipv4: vec![address(99)], ..Node::default() },
+        };
         if let Some(index) = foreign {
             server.nodes.insert(names[1 + index].clone(), stranger.clone());
         }
         let mut nonces = 0;
         let mut attempt = fresh(OwnershipMode::Marker);
         for round in rounds {
-            if let Some(index) = round.unmark {
-                if let Some(node) = server.nodes.get_mut(&names[index]) {
-                    node.marker_texts.clear();
-                }
+            let unmarked = round.unmark.and_then(|index| server.nodes.get_mut(&names[index]));
+            if let Some(node) = unmarked {
+                node.marker_texts.clear();
             }
             if round.crash || round.unmark.is_some() {
                 let (known, marker) = attempt.state();

@@ -16,12 +16,6 @@ const SERVER_CORE: [&str; 3] = ["taskset", "-c", "0"];
 /// Hosts that clients report for.
 const HOSTS: usize = 8;
 
-/// A part of the page, and the targets that were missed.
-pub(crate) struct Part {
-    pub(crate) page: String,
-    pub(crate) missed: Vec<String>,
-}
-
 /// A host, and what its client knows.
 pub(crate) struct Host {
     hostname: String,

@@ -96,7 +96,7 @@ impl Client<'_> {
     }
 }
 
-pub(super) async fn connect(server: SocketAddr, source: Ipv4Addr) -> Result<TcpStream> {
+pub(crate) async fn connect(server: SocketAddr, source: Ipv4Addr) -> Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;
     socket.set_nodelay(true)?;
     socket.bind((source, 0).into())?;
@@ -104,7 +104,7 @@ pub(super) async fn connect(server: SocketAddr, source: Ipv4Addr) -> Result<TcpS
 }
 
 /// One request and its answer's status and body.
-pub(super) async fn ask(stream: &mut TcpStream, exchange: &Exchange) -> Result<(u16, Vec<u8>)> {
+pub(crate) async fn ask(stream: &mut TcpStream, exchange: &Exchange) -> Result<(u16, Vec<u8>)> {
     stream.write_all(exchange.request.as_bytes()).await?;
     let mut octets = Vec::with_capacity(1024);
     loop {

@@ -19,6 +19,7 @@ use dynhost_e2e::{ChildProcess, Scratch, await_condition, scratch};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::honest::{ask, connect};
 use crate::request::Exchange;
 
 /// Where all clients run; the server has another core.
