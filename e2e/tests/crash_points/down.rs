@@ -1,6 +1,6 @@
 //! The operator dies at any side effect of a step, and life goes on while it is down.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use dynhost_e2e::CrashPoint;
 use futures::{StreamExt, TryStreamExt, stream};
 
@@ -122,19 +122,8 @@ async fn die(lane: &Lane, outage: &Outage, taken: &[Taken], point: CrashPoint) -
         life.await_same(&taken[at].state).await?;
     }
     lane.seam().begin(Some(point));
-    // What a client is not acknowledged it gives up.
-    let settles = async {
-        life.take(outage.dies_in).await?;
-        life.await_same(&taken[outage.before.len()].state).await?;
-        lane.seam().end().await;
-        anyhow::Ok(())
-    };
-    tokio::select! {
-        biased;
-        () = lane.seam().died() => {}
-        settled = settles => settled?,
-    }
-    ensure!(lane.seam().is_dead(), "the step did not come to it");
+    // What is not acknowledged the client gives up.
+    life.take_and_die(outage.dies_in).await?;
     lane.bury().await?;
     for step in outage.meanwhile {
         life.take(*step).await?;

@@ -6,13 +6,14 @@ use std::sync::{
 };
 
 use anyhow::{Context, Result, ensure};
-use dynhost_crds::host::DynamicHost;
+use dynhost_crds::{host::DynamicHost, key};
 use dynhost_e2e::{
     Bind, ControlPlane, Memory, Operator, Release, SideEffects, Stack, Zone, ZoneOptions,
     await_condition, operator_binary,
     stack::{LIMIT, install, operator_kubeconfig},
 };
 use hickory_net::proto::rr::RecordType;
+use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -30,6 +31,8 @@ pub(crate) struct Parts {
     pub(crate) seam: SideEffects,
     witness: Witness,
 }
+
+const WITNESS: &str = "witness";
 
 /// A host that no test but this file changes.
 struct Witness {
@@ -89,6 +92,14 @@ impl Lane {
         Api::namespaced(self.client.clone(), &zone.namespace)
     }
 
+    /// The token of a generated update key.
+    pub(crate) async fn token(&self, zone: &Zone, secret: &str) -> Result<String> {
+        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &zone.namespace);
+        let data = secrets.get(secret).await?.data.unwrap_or_default();
+        let token = data.get(key::TOKEN).context("the key has no token")?;
+        Ok(String::from_utf8(token.0.clone())?)
+    }
+
     /// Lets `life` go on while the operator is killed where it dies, and started again. Returns how
     /// often that was.
     pub(crate) async fn survive<T>(
@@ -144,7 +155,7 @@ impl Lane {
     /// Waits until the operator has published what is reported now, which it looks at behind all
     /// that it has heard of before.
     pub(crate) async fn await_looked(&self) -> Result<()> {
-        self.parts().await_looked().await
+        self.parts().await_looked(&self.client).await
     }
 
     /// A test that failed may have left anything behind.
@@ -193,7 +204,7 @@ impl Parts {
             control_plane,
         };
         let zone = create_zone(&stack, &seam, &[]).await?;
-        let host = zone.host("witness");
+        let host = zone.host(WITNESS);
         let witness = Witness {
             hostname: host.spec.hostname.clone(),
             token: stack.create_host(&host).await?,
@@ -205,7 +216,8 @@ impl Parts {
             seam,
             witness,
         };
-        parts.await_looked().await?;
+        let client = parts.stack.client().await?;
+        parts.await_looked(&client).await?;
         Ok(parts)
     }
 
@@ -213,7 +225,7 @@ impl Parts {
         create_zone(&self.stack, &self.seam, records).await
     }
 
-    async fn await_looked(&self) -> Result<()> {
+    async fn await_looked(&self, client: &Client) -> Result<()> {
         let witness = &self.witness;
         let reports = witness.reports.fetch_add(1, Relaxed);
         let address = format!("198.51.100.{reports}");
@@ -232,16 +244,15 @@ impl Parts {
             .await_dns(&witness.hostname, RecordType::A, &[&address])
             .await?;
         // Its status is the last that the operator writes for it.
-        let (namespace, name) = (&witness.zone.namespace, "witness");
-        let wanted = format!("is published as {address}");
-        let is_told = |host: &DynamicHost| {
-            let status = host.status.as_ref();
-            let published = status.and_then(|status| status.published.as_ref());
-            published.is_some_and(|published| published.rrsets[0].values == [address.as_str()])
-        };
-        self.stack
-            .await_host(namespace, name, &wanted, is_told)
-            .await?;
+        let hosts: Api<DynamicHost> = Api::namespaced(client.clone(), &witness.zone.namespace);
+        await_condition("the witness is told of", LIMIT, async || {
+            let status = hosts.get(WITNESS).await?.status;
+            let published = status.and_then(|status| status.published);
+            let rrset = published.and_then(|published| published.rrsets.into_iter().next());
+            Ok(rrset.filter(|rrset| rrset.values == [address.as_str()]))
+        })
+        .await
+        .with_context(|| self.stack.operator.log_tail(8))?;
         Ok(())
     }
 }

@@ -64,6 +64,31 @@ impl<'a> Life<'a> {
         State::of(self.lane, &self.zone).await
     }
 
+    /// Takes a step on which the operator dies. What a client asks it may go unacknowledged.
+    pub(crate) async fn take_and_die(&self, step: Step) -> Result<()> {
+        let died = self.lane.seam().died();
+        match step {
+            Step::Report(_) | Step::Withdraw(_) => tokio::select! {
+                biased;
+                () = died => Ok(()),
+                taken = self.take(step) => {
+                    taken?;
+                    self.await_death(step).await
+                }
+            },
+            _ => {
+                self.take(step).await?;
+                self.await_death(step).await
+            }
+        }
+    }
+
+    async fn await_death(&self, step: Step) -> Result<()> {
+        let died = tokio::time::timeout(LIMIT, self.lane.seam().died());
+        let context = || format!("{step:?} does not come to it within {LIMIT:?}");
+        died.await.with_context(context)
+    }
+
     /// Takes a step. A client repeats what was not acknowledged.
     pub(crate) async fn take(&self, step: Step) -> Result<()> {
         if let Some(spec) = step.spec(&self.hostname()) {
@@ -95,11 +120,14 @@ impl<'a> Life<'a> {
     pub(crate) async fn await_settled(&self, steps: &[Step]) -> Result<State> {
         let expected = Expected::after(steps);
         await_condition(&format!("{steps:?} is settled"), LIMIT, async || {
-            let state = self.state().await?;
-            let records = state.records_beside(&self.foreign);
-            ensure!(records == expected.records(), "DNS has {records:?}");
-            let missing = self.foreign.iter().find(|f| !state.records.contains(f));
+            let records = State::records_of(self.lane, &self.zone).await?;
+            let missing = self.foreign.iter().find(|f| !records.contains(f));
             ensure!(missing.is_none(), "somebody else's {missing:?} is gone");
+            let ours = records
+                .iter()
+                .filter(|record| !self.foreign.contains(record));
+            ensure!(ours.eq(expected.records().iter()), "DNS has {records:#?}");
+            let state = self.state().await?;
             check_objects(&expected, &state)?;
             Ok(Some(state))
         })
@@ -110,6 +138,9 @@ impl<'a> Life<'a> {
     /// Waits until all is as `expected`.
     pub(crate) async fn await_same(&self, expected: &State) -> Result<()> {
         await_condition("all is as in an undisturbed life", LIMIT, async || {
+            // The most of it, for a tenth of the price.
+            let records = State::records_of(self.lane, &self.zone).await?;
+            ensure!(records == expected.records, "DNS has {records:#?}");
             let state = self.state().await?;
             let difference = || state.difference(expected);
             ensure!(state == *expected, "it differs:{}", difference());
@@ -126,9 +157,8 @@ impl<'a> Life<'a> {
     /// Repeats a request until it is acknowledged.
     async fn request(&self, verb: &str, addresses: &str) -> Result<()> {
         let stack = self.lane.stack();
-        let token = stack
-            .update_key(&self.zone.namespace, &format!("{LABEL}-update-key"))
-            .await?;
+        let key = format!("{LABEL}-update-key");
+        let token = self.lane.token(&self.zone, &key).await?;
         let hostname = self.hostname();
         let target = format!("/nic/{verb}?hostname={hostname}&myip={addresses}");
         await_condition(&format!("{target} is acknowledged"), LIMIT, async || {

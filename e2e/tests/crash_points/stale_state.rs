@@ -52,19 +52,7 @@ async fn check(when: When) -> Result<()> {
             number: 1,
             when,
         }));
-        let take = async {
-            tokio::select! {
-                biased;
-                () = lane.seam().died() => {}
-                // The client's request is not acknowledged before it has died.
-                taken = life.take(*step) => {
-                    taken?;
-                    lane.seam().died().await;
-                }
-            }
-            anyhow::Ok(())
-        };
-        take.await?;
+        life.take_and_die(*step).await?;
         past.push((at, format!("{when:?} a write of"), lane.remember().await?));
         lane.bury().await?;
         lane.start_again().await?;

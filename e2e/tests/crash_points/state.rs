@@ -72,6 +72,7 @@ impl State {
             objects.insert(format!("secret {}", secret.name_any()), value);
         }
         let records = lane.stack().bind.dump(&zone.apex).await?;
+        let told = comparable(&records, zone);
         let knows_its_marker = hosts.iter().filter_map(|host| {
             let marker = host.status.as_ref()?.published.as_ref()?.marker.as_ref()?;
             let markers = records.iter().filter(|record| is_marker(record, host));
@@ -80,16 +81,17 @@ impl State {
             let knows = !markers.is_empty() && markers.iter().all(is_named);
             Some((host.name_any(), knows))
         });
-        let mut relative: Vec<_> = records
-            .iter()
-            .map(|record| without_nonce(&relative(record, zone)))
-            .collect();
-        relative.sort();
         Ok(Self {
             knows_its_marker: knows_its_marker.collect(),
             objects,
-            records: relative,
+            records: told,
         })
+    }
+
+    /// The records alone.
+    pub(crate) async fn records_of(lane: &Lane, zone: &Zone) -> Result<Vec<String>> {
+        let records = lane.stack().bind.dump(&zone.apex).await?;
+        Ok(comparable(&records, zone))
     }
 
     /// What is here and not there, line by line with `+`, and the other way round with `-`.
@@ -104,14 +106,6 @@ impl State {
                 .collect::<String>()
         };
         without('+', &here, &there) + &without('-', &there, &here)
-    }
-
-    /// The records that have come to those that the zone began with.
-    pub(crate) fn records_beside(&self, foreign: &[String]) -> Vec<&str> {
-        let records = self.records.iter().map(String::as_str);
-        records
-            .filter(|&record| !foreign.iter().any(|f| f == record))
-            .collect()
     }
 }
 
@@ -175,6 +169,14 @@ fn forget_passing(value: &mut Value) {
     }
 }
 
+fn comparable(records: &[String], zone: &Zone) -> Vec<String> {
+    let records = records.iter().map(|record| relative(record, zone));
+    let mut records: Vec<_> = records.map(|record| without_nonce(&record)).collect();
+    records.sort();
+    records
+}
+
+/// A record with names relative to the apex; the apex itself is `APEX`.
 pub(crate) fn relative(record: &str, zone: &Zone) -> String {
     let record = record.replacen(&format!(".{}.", zone.apex), "", 1);
     record.replace(&zone.apex, "APEX").replace(" IN ", " ")

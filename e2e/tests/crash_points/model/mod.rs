@@ -13,7 +13,7 @@ use self::{operation::Operation, play::Play, random::Random, world::World};
 use super::lane::{LANES, Lane};
 
 /// What others have in the zone at first: at names of their own, beside hosts, and in the way.
-const FOREIGN: [&str; 16] = [
+const FOREIGN: [&str; 17] = [
     "www 300 A 192.0.2.1",
     "www 300 AAAA 2001:db8:bad::1",
     "text 300 TXT word0",
@@ -25,6 +25,7 @@ const FOREIGN: [&str; 16] = [
     "sub 300 NS ns.sub",
     "ns.sub 300 A 192.0.2.53",
     "sub 300 DS 1 8 2 0123456789ABCDEF0123456789ABCDEF0123456789ABCDEF0123456789ABCDEF",
+    "c.h1 300 CNAME www.example.net.",
     "h2 300 MX 10 mail.example.net.",
     "h2 300 TXT beside",
     "h3 300 A 192.0.2.7",

@@ -12,7 +12,6 @@ use dynhost_e2e::{
     stack::{LIMIT, condition},
 };
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Secret;
 use kube::{
     Api, ResourceExt,
     api::{ListParams, Patch, PatchParams, PostParams},
@@ -33,7 +32,6 @@ pub(super) struct Play<'a> {
     lane: &'a Lane,
     zone: Zone,
     hosts: Api<DynamicHost>,
-    secrets: Api<Secret>,
 }
 
 impl<'a> Play<'a> {
@@ -43,7 +41,6 @@ impl<'a> Play<'a> {
         let play = Self {
             lane,
             hosts: lane.hosts(&zone),
-            secrets: Api::namespaced(lane.client.clone(), &zone.namespace),
             zone,
         };
         let router = Host {
@@ -201,9 +198,8 @@ impl<'a> Play<'a> {
         let target = format!("/nic/{verb}?hostname={label}&myip={addresses}");
         let stack = self.lane.stack();
         await_condition(&format!("{target} is acknowledged"), LIMIT, async || {
-            let secret = self.secrets.get(&format!("{object}-update-key")).await?;
-            let token = secret.data.unwrap_or_default().remove("token");
-            let token = String::from_utf8(token.context("the key has no token")?.0)?;
+            let key = format!("{object}-update-key");
+            let token = self.lane.token(&self.zone, &key).await?;
             let address = stack.operator.update_address();
             let answer = http::get(address, &target, Some(("router", &token))).await?;
             ensure!(answer.status == 200, "{}: {}", answer.status, answer.text());
