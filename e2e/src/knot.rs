@@ -88,7 +88,12 @@ fn render_zones<'a>(
         let mut admitted = "dump".to_owned();
         for key in &zone.keys {
             keys += &render_key(key);
-            acls += &render_acl(&key.name, Some(key), "update");
+            // To Knot who has a key is not anyone.
+            let actions = match zone.allow_transfer {
+                true => "[update, transfer]",
+                false => "update",
+            };
+            acls += &render_acl(&key.name, Some(key), actions);
             admitted += ", ";
             admitted += &key.name;
         }

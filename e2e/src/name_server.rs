@@ -24,7 +24,7 @@ pub struct ZoneSpec {
     pub keys: Vec<TsigKey>,
     /// Further lines of the zone file, such as `* 60 A 192.0.2.1`; names are relative to the apex.
     pub records: Vec<String>,
-    /// Whether anyone may transfer it; [`Daemon::dump`] always may.
+    /// Whether its keys, and anyone without one, may transfer it; [`Daemon::dump`] always may.
     pub allow_transfer: bool,
 }
 

@@ -59,11 +59,14 @@ impl PowerDns {
         } else {
             &[]
         };
+        // To PowerDNS who has a key is not anyone.
+        let mut transferrers = vec![self.transfer_key().name.as_str()];
+        transferrers.extend(names.iter().filter(|_| zone.allow_transfer));
         for (kind, values) in [
             ("ALLOW-DNSUPDATE-FROM", writers),
             ("TSIG-ALLOW-DNSUPDATE", &names),
             ("ALLOW-AXFR-FROM", readers),
-            ("TSIG-ALLOW-AXFR", &[self.transfer_key().name.as_str()]),
+            ("TSIG-ALLOW-AXFR", &transferrers),
         ] {
             self.pdnsutil(&[&["set-meta", apex, kind], values].concat())
                 .await?;

@@ -14,5 +14,6 @@ mod documented;
 mod every_server;
 mod lives;
 mod reading;
+mod transfers;
 mod unmarked;
 mod zone;

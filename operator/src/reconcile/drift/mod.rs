@@ -283,7 +283,8 @@ impl Controller {
             |last: &mut LastReading| last.no_transfer_until = Some(Instant::now() + NO_TRANSFER);
         tracing::info!(zone = %key, %error, "the zone was not transferred");
         match error {
-            TransferError::Refused(_) => {
+            // Knot says so of a key that may not transfer; it has just proved to be good.
+            TransferError::Refused(_) | TransferError::Unauthorized(_) => {
                 access.readings.set(no_transfer_for_now);
                 // Nothing of it counts.
                 match self.expectations(key, zone).await {
@@ -295,7 +296,6 @@ impl Controller {
                 access.readings.set(no_transfer_for_now);
                 (Way::Transfer, Err(Outcome::Broken))
             }
-            TransferError::Unauthorized(_) => (Way::Transfer, Err(Outcome::Unauthorized)),
             TransferError::Unavailable(_) => (Way::Transfer, Err(Outcome::Unavailable)),
         }
     }
