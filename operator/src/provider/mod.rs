@@ -85,8 +85,8 @@ pub enum TransferError {
     /// The service does not hand over whole zones, or not this one to us: ask for single names.
     #[error("transfer refused: {0}")]
     Refused(String),
-    /// There are no credentials, or the service refused them, which have been read again already:
-    /// wait for new ones.
+    /// There are no credentials, or the service refused them for this, which have been read again
+    /// already: where they are good for anything else, ask for single names.
     #[error("credentials rejected: {0}")]
     Unauthorized(String),
     /// Nobody answers, or no longer: try again later.
