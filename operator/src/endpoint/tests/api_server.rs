@@ -13,6 +13,8 @@ use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
+use super::LIMIT;
+
 /// What the next patch meets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
@@ -98,18 +100,23 @@ impl ApiServer {
 
     /// Waits until an object is as wanted.
     pub(super) async fn until(&self, name: &str, is_wanted: impl Fn(&Value) -> bool) {
-        loop {
-            let changed = self.state.changed.notified();
-            if is_wanted(&self.stored(name)) {
-                return;
+        let wanted = async {
+            loop {
+                let changed = self.state.changed.notified();
+                if is_wanted(&self.stored(name)) {
+                    return;
+                }
+                changed.await;
             }
-            changed.await;
-        }
+        };
+        let wanted = tokio::time::timeout(LIMIT, wanted).await;
+        assert!(wanted.is_ok(), "{name} is still {}", self.stored(name));
     }
 
     /// Waits until a patch has come.
     pub(super) async fn patched(&self) {
-        self.state.patched.notified().await;
+        let patched = tokio::time::timeout(LIMIT, self.state.patched.notified());
+        assert!(patched.await.is_ok(), "no patch has come");
     }
 }
 
