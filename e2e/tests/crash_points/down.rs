@@ -91,6 +91,7 @@ impl Outage {
 }
 
 #[tokio::test]
+#[ignore = "a life at every side effect takes minutes, and is not yet the same on a machine that is busy: CONTRIBUTING.md"]
 async fn what_happens_while_a_dead_operator_is_down_counts_when_it_is_back() -> Result<()> {
     let recorded: Vec<Vec<Taken>> = stream::iter(&OUTAGES)
         .map(async |outage| record(&Lane::get().await?, &outage.steps()).await)

@@ -38,6 +38,7 @@ const STEPS: [Step; 13] = [
 const ATTEMPTS: usize = 3;
 
 #[tokio::test]
+#[ignore = "a life at every side effect takes minutes, and is not yet the same on a machine that is busy: CONTRIBUTING.md"]
 async fn an_operator_that_dies_at_any_side_effect_comes_to_the_same_end() -> Result<()> {
     let records = try_join_all((0..LANES).map(|_| async {
         let lane = Lane::get().await?;

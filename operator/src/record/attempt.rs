@@ -87,6 +87,17 @@ pub struct PlannedName {
     pub keeps_marker: bool,
 }
 
+impl PlannedName {
+    /// Whether nothing is to be left at the name.
+    fn is_removal(&self) -> bool {
+        let all = Records::Addresses {
+            ipv4: RrsetChange::Remove,
+            ipv6: RrsetChange::Remove,
+        };
+        self.records == Records::NoCname || self.records == all
+    }
+}
+
 impl Attempt {
     /// `in_doubt`: DNS may say something else than `known`.
     pub fn new(
@@ -365,7 +376,14 @@ impl Attempt {
                     is_clear &= matches!(basis, Basis::Marker(_)) || *found == Found::default();
                     self.look_up(planned, found, basis);
                 }
-                Recovery::Foreign(what) => self.give_up(&planned.name, what),
+                Recovery::Foreign(what) => {
+                    self.give_up(&planned.name);
+                    // Of an alias that is to go, nothing of ours is there: so it has gone.
+                    match planned.is_removal() && planned.name != self.hostname {
+                        true => drop(self.settled.insert(planned.name.clone())),
+                        false => self.foreign.push((planned.name.clone(), what)),
+                    }
+                }
             }
         }
         if refused && !is_single {
@@ -400,11 +418,10 @@ impl Attempt {
         self.in_doubt = true;
     }
 
-    fn give_up(&mut self, name: &RecordName, what: String) {
+    fn give_up(&mut self, name: &RecordName) {
         let aliases = mem::take(&mut self.known.aliases);
         let rest = aliases.into_iter().filter(|alias| alias.name != *name);
         self.known.aliases = rest.collect();
-        self.foreign.push((name.clone(), what));
     }
 }
 

@@ -42,6 +42,7 @@ const BURST: usize = 4;
 const BURSTS: usize = 30;
 
 #[tokio::test]
+#[ignore = "a life at every side effect takes minutes, and is not yet the same on a machine that is busy: CONTRIBUTING.md"]
 async fn no_foreign_record_ever_changes_and_every_host_has_what_the_model_says() -> Result<()> {
     let fresh = u64::from_str_radix(&random_hex(8)?, 16)?;
     let more: u64 = std::env::var("B_SEEDS")

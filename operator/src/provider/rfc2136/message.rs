@@ -159,7 +159,10 @@ impl<'a> NameRrsets<'a> {
             (Records::Cname { .. }, None) => {
                 prerequisites.push(name_is_not_in_use(name));
             }
-            (Records::NoCname, None) => {}
+            (Records::NoCname, None) if is_marked => {}
+            (Records::NoCname, None) => {
+                prerequisites.push(rrset_is_absent(name, RecordType::CNAME));
+            }
             (Records::Addresses { .. }, _) => {
                 if !is_marked {
                     prerequisites.push(match ipv4 {

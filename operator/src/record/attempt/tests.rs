@@ -62,7 +62,7 @@ impl Server {
                     is_unmarked && is_empty && node.cname.is_none()
                 }
                 Records::Cname { .. } => is_unmarked && !is_in_use && node.cname.is_none(),
-                Records::NoCname => is_unmarked,
+                Records::NoCname => is_unmarked && node.cname.is_none(),
             },
             Basis::Rrsets { ipv4, ipv6, cname } => {
                 let target = cname.as_ref().map(ToString::to_string);
@@ -329,6 +329,33 @@ fn an_alias_that_somebody_else_has_costs_no_other_name() {
         check(mode, foreign_cname.clone(), AliasType::Cname);
     }
     check(OwnershipMode::None, foreign_address, AliasType::Address);
+}
+
+#[test]
+fn an_alias_that_was_never_ours_and_is_not_wanted_any_more_is_nobodys_business() {
+    for kind in [AliasType::Address, AliasType::Cname] {
+        let mut server = Server::default();
+        let foreign = Node {
+            cname: Some("elsewhere.example".to_owned()),
+            ..Node::default()
+        };
+        server.nodes.insert(name(WWW), foreign.clone());
+        let mut attempt = fresh(OwnershipMode::Marker);
+        let want = desired(Some(7), &[]);
+        assert!(run(&mut attempt, &mut server, &want, &mut 0, &[], false));
+        // It was announced, and never written.
+        let (known, marker) = attempt.state();
+        let known = known.clone().with(&[alias(WWW, kind)]);
+        let hostname = Fqdn::parse(HOST).unwrap();
+        let ours = ours(OwnershipMode::Marker);
+        let mut attempt = Attempt::new(hostname, ours, known, marker.cloned(), true);
+        let want = desired(Some(8), &[]);
+        assert!(run(&mut attempt, &mut server, &want, &mut 10, &[], false));
+        assert_eq!(attempt.foreign(), [], "{kind:?}");
+        assert!(attempt.state().0.aliases.is_empty());
+        assert_eq!(server.node(&name(HOST)).ipv4, [address(8)]);
+        assert_eq!(server.node(&name(WWW)), foreign);
+    }
 }
 
 #[test]

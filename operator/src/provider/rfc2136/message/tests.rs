@@ -260,6 +260,12 @@ fn a_cname_stands_alone() {
         &["_dynhost.@ 0 IN TXT 1"],
         &["@ 0 ANY CNAME", "_dynhost.@ 0 ANY TXT"],
     );
+    // Where none of ours is known to be, none is removed.
+    check_records(
+        (Records::NoCname, None, Basis::Absent),
+        &["_dynhost.@ 0 NONE TXT", "@ 0 NONE CNAME"],
+        &["@ 0 ANY CNAME"],
+    );
     let as_published = Basis::Rrsets {
         ipv4: None,
         ipv6: None,
