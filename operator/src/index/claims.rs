@@ -20,6 +20,13 @@ use crate::name::{Fqdn, RecordName};
 /// What could not be said because [`Refusal::NotYetJudged`] holds of a claimant.
 struct NotYetJudged;
 
+/// The oldest host with standing whose own name it is, among those that are judged.
+struct Oldest<'a> {
+    host: Option<&'a ObjectKey>,
+    /// False where an older one is not judged yet.
+    is_certain: bool,
+}
+
 impl From<NotYetJudged> for Refusal {
     fn from(_: NotYetJudged) -> Self {
         Self::NotYetJudged
@@ -72,7 +79,7 @@ impl State {
     ) -> Result<Option<&ObjectKey>, NotYetJudged> {
         let zone = &admitted.host.zone;
         // Many claimants may have one hostname; who has that is found out once.
-        let mut oldest_of_name: HashMap<&Fqdn, Option<&ObjectKey>> = HashMap::new();
+        let mut oldest_of_name: HashMap<&Fqdn, Oldest<'_>> = HashMap::new();
         for (created, key) in self.claims_on(zone, name.clone()) {
             if (*created, key) >= host.meta.seniority() {
                 break;
@@ -90,30 +97,35 @@ impl State {
             if standing.admit_alias(name, &key.namespace).is_err() {
                 continue;
             }
-            let oldest = match oldest_of_name.get(hostname) {
-                Some(oldest) => *oldest,
-                None => self.oldest_of_name(zone, hostname)?,
-            };
-            oldest_of_name.insert(hostname, oldest);
-            if oldest == Some(key) {
-                return Ok(Some(key));
+            let oldest = oldest_of_name
+                .entry(hostname)
+                .or_insert_with(|| self.oldest_of_name(zone, hostname));
+            if oldest.host == Some(key) {
+                return match oldest.is_certain {
+                    true => Ok(Some(key)),
+                    false => Err(NotYetJudged),
+                };
             }
         }
         Ok(None)
     }
 
-    /// The oldest host with standing whose own name this is.
-    fn oldest_of_name(
-        &self,
-        zone: &ObjectKey,
-        hostname: &Fqdn,
-    ) -> Result<Option<&ObjectKey>, NotYetJudged> {
+    fn oldest_of_name(&self, zone: &ObjectKey, hostname: &Fqdn) -> Oldest<'_> {
+        let mut is_certain = true;
         for host in self.hosts_named(zone, hostname) {
-            if self.known_standing(host)?.is_some() {
-                return Ok(Some(&host.meta.key));
+            match self.known_standing(host) {
+                Ok(Some(_)) => {
+                    let host = Some(&host.meta.key);
+                    return Oldest { host, is_certain };
+                }
+                Ok(None) => {}
+                Err(NotYetJudged) => is_certain = false,
             }
         }
-        Ok(None)
+        Oldest {
+            host: None,
+            is_certain,
+        }
     }
 
     /// The hosts whose own name this is, the oldest first.

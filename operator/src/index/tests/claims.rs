@@ -217,6 +217,26 @@ fn what_a_host_may_not_have_it_does_not_claim_and_its_own_name_it_keeps() {
 }
 
 #[test]
+fn who_is_not_judged_yet_leaves_open_only_what_depends_on_it() {
+    let mut f = Fixture::new();
+    f.zone(1, json!({"from": "Selector", "selector": {}}));
+    f.index.apply_namespace("blue", Labels::new());
+    f.index.apply_namespace("dns", Labels::new());
+    let alias_of_a = &["www.a.dyn.example.org"][..];
+    f.claimant("red", "a", 1, "a.dyn.example.org", &[]);
+    f.claimant("dns", "a", 4, "a.dyn.example.org", alias_of_a);
+    f.claimant("dns", "www", 6, "www.a.dyn.example.org", &[]);
+    // Whether the one of the fourth day has its name, and with it the alias, is not known.
+    assert_eq!(f.verdict("dns", "www"), Err(Refusal::NotYetJudged));
+    // It has not, whatever becomes of the one of the first day.
+    f.claimant("blue", "a", 2, "a.dyn.example.org", &[]);
+    assert_eq!(f.verdict("dns", "www"), Ok(()));
+    assert!(f.affected().contains("host dns/www"));
+    f.index.remove_host(&ObjectKey::new("red", "a"));
+    assert_eq!(f.verdict("dns", "www"), Ok(()));
+}
+
+#[test]
 fn an_edited_alias_is_told_to_those_only_who_claim_it() {
     let mut f = Fixture::new();
     f.zone(1, json!({"from": "Same"}));
