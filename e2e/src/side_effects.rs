@@ -16,6 +16,7 @@ mod sequence;
 mod watches;
 
 use std::{
+    collections::HashSet,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -41,7 +42,7 @@ pub use self::{
     sequence::{CrashPoint, When},
     watches::{Memory, Release},
 };
-use crate::{free_port, scratch::write_private};
+use crate::{Zone, free_port, scratch::write_private};
 
 /// Both proxies, on a runtime of their own: they work as long as this lives, whichever test's
 /// runtime started them.
@@ -60,6 +61,15 @@ struct Shared {
     /// Changes with every change of the sequence's life.
     life: watch::Sender<Life>,
     watches: Watches,
+    retired: Mutex<Retired>,
+}
+
+/// What no test looks at any more.
+#[derive(Debug, Default)]
+struct Retired {
+    namespaces: HashSet<String>,
+    /// As in a zone section: in lower case, uncompressed.
+    zones: HashSet<Vec<u8>>,
 }
 
 /// The operator's lives are counted; a connection belongs to the one that it was opened in.
@@ -84,6 +94,7 @@ impl SideEffects {
             sequence: Mutex::default(),
             life: watch::Sender::default(),
             watches: Watches::default(),
+            retired: Mutex::default(),
         });
         let config = Kubeconfig::read_from(kubeconfig)?;
         let started = runtime.spawn(start_proxies(config, name_server, shared.clone()));
@@ -123,6 +134,18 @@ impl SideEffects {
             }
             self.died().await;
         }
+    }
+
+    /// What the operator does in a zone, and in its namespace, passes without a number from now on.
+    pub fn retire(&self, zone: &Zone) {
+        let mut retired = self.shared.retired();
+        retired.namespaces.insert(zone.namespace.clone());
+        let labels = zone.apex.split('.');
+        let octets = labels.flat_map(|label| {
+            let length = u8::try_from(label.len()).unwrap_or(u8::MAX);
+            [&[length], label.as_bytes()].concat()
+        });
+        retired.zones.insert(octets.chain([0]).collect());
     }
 
     /// Whether the operator has died and was not [revived](Self::revive).
@@ -190,6 +213,10 @@ impl Drop for SideEffects {
 impl Shared {
     fn sequence(&self) -> MutexGuard<'_, Sequence> {
         self.sequence.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn retired(&self) -> MutexGuard<'_, Retired> {
+        self.retired.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Numbers a side effect of this life; `None`: the operator is dead before it.

@@ -47,7 +47,10 @@ impl Proxy {
         let (parts, body) = request.into_parts();
         let body = body.collect().await?.to_bytes();
         let target = Target::of(&parts.uri);
-        let admission = match target.label(&parts) {
+        let label = target.label(&parts);
+        let retired = |namespace| self.shared.retired().namespaces.contains(namespace);
+        let is_retired = target.namespace.as_ref().is_some_and(retired);
+        let admission = match label.filter(|_| !is_retired) {
             Some(label) => match self.shared.admit(self.life, &label) {
                 Some(admission) => Some(admission),
                 None => return never().await,
@@ -108,6 +111,7 @@ impl Proxy {
 
 /// What a request is about.
 struct Target {
+    namespace: Option<String>,
     /// Plural, such as `dynamichosts`; empty where it is about no resource.
     resource: String,
     subresource: Option<String>,
@@ -122,11 +126,14 @@ impl Target {
             ["api", _, below @ ..] | ["apis", _, _, below @ ..] => below,
             _ => &[],
         };
-        let below = match below {
-            ["namespaces", _, below @ ..] if !below.is_empty() => below,
-            below => below,
+        let (namespace, below) = match below {
+            ["namespaces", namespace, below @ ..] if !below.is_empty() => {
+                (Some((*namespace).to_owned()), below)
+            }
+            below => (None, below),
         };
         Self {
+            namespace,
             resource: below.first().copied().unwrap_or_default().to_owned(),
             subresource: below.get(2).map(|name| (*name).to_owned()),
             is_watch: parameter(uri, "watch").is_some_and(|value| value == "true"),

@@ -55,7 +55,7 @@ impl Connection {
     ) -> io::Result<()> {
         loop {
             let message = read_message(&mut from).await?;
-            if is_change(&message) {
+            if is_change(&message) && !self.is_retired(&message) {
                 let Some(admission) = self.shared.admit(self.life, UPDATE) else {
                     return never().await;
                 };
@@ -66,6 +66,15 @@ impl Connection {
             }
             write_message(&mut to, &message).await?;
         }
+    }
+
+    fn is_retired(&self, message: &[u8]) -> bool {
+        // The one name of the zone section comes first, and so is not compressed.
+        let zone = message.get(12..).and_then(|zone| {
+            let end = zone.iter().position(|octet| *octet == 0)?;
+            zone.get(..=end)
+        });
+        zone.is_some_and(|zone| self.shared.retired().zones.contains(zone))
     }
 
     async fn pass_replies(

@@ -45,6 +45,8 @@ struct Witness {
 /// A lane, until the test gives it back by dropping it.
 pub(crate) struct Lane {
     parts: Option<Parts>,
+    /// Those that this test has made.
+    zones: Mutex<Vec<Zone>>,
     /// As administrator, for the runtime of this test.
     pub(crate) client: Client,
     _permit: SemaphorePermit<'static>,
@@ -62,6 +64,7 @@ impl Lane {
         let client = parts.stack.client().await?;
         let lane = Self {
             parts: Some(parts),
+            zones: Mutex::default(),
             client,
             _permit: permit,
         };
@@ -84,7 +87,14 @@ impl Lane {
 
     /// A zone of BIND that the operator reaches through the seam; not waited for.
     pub(crate) async fn create_zone(&self, records: &[&str]) -> Result<Zone> {
-        self.parts().create_zone(records).await
+        let parts = self.parts();
+        let zone = create_zone(&parts.stack, &parts.seam, records).await?;
+        self.zones().push(zone.clone());
+        Ok(zone)
+    }
+
+    fn zones(&self) -> MutexGuard<'_, Vec<Zone>> {
+        self.zones.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The hosts of a zone's namespace.
@@ -178,6 +188,10 @@ impl Lane {
 
 impl Drop for Lane {
     fn drop(&mut self) {
+        // Its hosts stay, and some are tried again for ever.
+        self.zones()
+            .iter()
+            .for_each(|zone| self.seam().retire(zone));
         idle().extend(self.parts.take());
     }
 }
@@ -218,11 +232,8 @@ impl Parts {
         };
         let client = parts.stack.client().await?;
         parts.await_looked(&client).await?;
+        parts.seam.retire(&parts.witness.zone);
         Ok(parts)
-    }
-
-    async fn create_zone(&self, records: &[&str]) -> Result<Zone> {
-        create_zone(&self.stack, &self.seam, records).await
     }
 
     async fn await_looked(&self, client: &Client) -> Result<()> {

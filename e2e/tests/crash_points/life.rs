@@ -83,6 +83,24 @@ impl<'a> Life<'a> {
         }
     }
 
+    /// Takes a step, and waits until the operator has died on it, or all is as `expected`. Whether
+    /// it has died.
+    pub(crate) async fn take_and_perhaps_die(&self, step: Step, expected: &State) -> Result<bool> {
+        let seam = self.lane.seam();
+        let settled = async {
+            self.take(step).await?;
+            self.await_same(expected).await
+        };
+        tokio::select! {
+            biased;
+            () = seam.died() => return Ok(true),
+            settled = settled => settled?,
+        }
+        // The server may have done it and not yet answered.
+        seam.end().await;
+        Ok(seam.is_dead())
+    }
+
     async fn await_death(&self, step: Step) -> Result<()> {
         let died = tokio::time::timeout(LIMIT, self.lane.seam().died());
         let context = || format!("{step:?} does not come to it within {LIMIT:?}");

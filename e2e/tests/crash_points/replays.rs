@@ -6,14 +6,14 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use dynhost_e2e::{CrashPoint, When};
+use dynhost_e2e::CrashPoint;
 use futures::future::try_join_all;
 
 use super::{
     lane::{LANES, Lane},
     life::Life,
     step::Step,
-    undisturbed::{Taken, crash_points, record},
+    undisturbed::{ATTEMPTS, Taken, crash_points, is_certain, record},
 };
 
 /// The whole life.
@@ -33,12 +33,7 @@ const STEPS: [Step; 13] = [
     Step::DeleteZone,
 ];
 
-/// Attempts to come to a crash point. What two tasks of the operator do side by side may be one
-/// write at one time and two at another.
-const ATTEMPTS: usize = 3;
-
 #[tokio::test]
-#[ignore = "a life at every side effect takes minutes, and is not yet the same on a machine that is busy: CONTRIBUTING.md"]
 async fn an_operator_that_dies_at_any_side_effect_comes_to_the_same_end() -> Result<()> {
     let records = try_join_all((0..LANES).map(|_| async {
         let lane = Lane::get().await?;
@@ -113,6 +108,8 @@ struct Progress {
     /// With the attempts so far.
     pending: BTreeMap<usize, Vec<(CrashPoint, usize)>>,
     reached: BTreeSet<(usize, CrashPoint)>,
+    /// No attempt came to these, which are not certain.
+    given_up: BTreeSet<(usize, CrashPoint)>,
     lives: usize,
 }
 
@@ -160,7 +157,14 @@ impl Schedule {
             }
             let attempts = attempts + 1;
             let step = STEPS[at];
-            ensure!(attempts < ATTEMPTS, "{step:?} never comes to {point:?}");
+            if attempts == ATTEMPTS {
+                ensure!(
+                    !is_certain(step, &point),
+                    "{step:?} never comes to {point:?}"
+                );
+                progress.given_up.insert((at, point));
+                continue;
+            }
             // Behind the others.
             let pending = progress.pending.entry(at).or_default();
             pending.insert(0, (point, attempts));
@@ -183,11 +187,16 @@ impl Schedule {
 
     fn check_all_reached(&self) {
         let progress = self.progress();
-        assert_eq!(progress.reached, self.all);
-        println!("{} deaths in {} lives", self.all.len(), progress.lives);
-        for (at, point) in self.all.iter().filter(|(_, p)| p.when == When::Before) {
-            let label = point.label.as_deref().unwrap_or_default();
-            println!("{:?}: {label} {}", STEPS[*at], point.number);
+        let tried: BTreeSet<_> = progress.reached.union(&progress.given_up).collect();
+        assert_eq!(tried, self.all.iter().collect());
+        let (deaths, lives) = (progress.reached.len(), progress.lives);
+        println!("{deaths} deaths in {lives} lives");
+        for (at, point) in &self.all {
+            let step = STEPS[*at];
+            match progress.given_up.contains(&(*at, point.clone())) {
+                true => println!("not come to again: {step:?}: {point:?}"),
+                false => println!("{step:?}: {point:?}"),
+            }
         }
     }
 }

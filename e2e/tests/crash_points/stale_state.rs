@@ -29,7 +29,6 @@ const STEPS: [Step; 14] = [
 const REMEMBERED: usize = 6;
 
 #[tokio::test]
-#[ignore = "a life at every side effect takes minutes, and is not yet the same on a machine that is busy: CONTRIBUTING.md"]
 async fn an_operator_started_onto_an_older_state_overwrites_nothing_newer() -> Result<()> {
     // What DNS should say is known and not written; it is written and not known.
     try_join(check(When::Before), check(When::After)).await?;

@@ -7,6 +7,16 @@ use dynhost_e2e::{CrashPoint, When};
 
 use super::{lane::Lane, life::Life, state::State, step::Step};
 
+/// Attempts to come to a crash point.
+pub(crate) const ATTEMPTS: usize = 3;
+
+/// Whether a step comes to this point whenever it is taken. What two tasks of the operator do side
+/// by side may be one write at one time and two at another, so that the second is not.
+pub(crate) fn is_certain(step: Step, point: &CrashPoint) -> bool {
+    let label = point.label.as_deref();
+    point.number == 1 && label.is_some_and(|label| step.writes().contains(&label))
+}
+
 /// What a step did and what there was behind it.
 pub(crate) struct Taken {
     /// The labels of its side effects, in their order.

@@ -1,5 +1,7 @@
 //! Removes the records of a host: those under our marker, and nothing else.
 
+use std::sync::Arc;
+
 use dynhost_crds::host::DeletionPolicy;
 use futures::future::try_join_all;
 
@@ -49,15 +51,14 @@ impl Controller {
         let is_this = |fresh: &Host| {
             fresh.meta.uid == host.meta.uid && fresh.meta.deleting == host.meta.deleting
         };
-        if !fresh.as_ref().is_some_and(is_this) {
-            return Err(Problem::HostGone);
-        }
+        let fresh = fresh.filter(is_this).ok_or(Problem::HostGone)?;
         let access = self
             .zones
             .access(&self.client, zone)
             .ok_or(Problem::ZoneGone)?;
-        let prefix = self.index.view().prefix_of(host).cloned();
-        let host = host.clone().into();
+        // It may know of more.
+        let host = Arc::new(fresh);
+        let prefix = self.index.view().prefix_of(&host).cloned();
         let subject = Subject { host, prefix };
         let want = wanted(&subject, zone).ok_or(Problem::ZoneGone)?;
         let published = self.progress.published(&subject.host);

@@ -44,6 +44,7 @@ impl Controller {
         let outcome = Outcome {
             uid: host.meta.uid.clone(),
             generation: host.meta.generation,
+            written_at: host.published.as_ref().map(|published| published.at),
             accepted,
             key: key.unwrap_or(Verdict::unknown(reason)),
             published,

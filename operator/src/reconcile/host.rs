@@ -94,6 +94,7 @@ impl Controller {
                 let outcome = Outcome {
                     uid: host.meta.uid.clone(),
                     generation: host.meta.generation,
+                    written_at: host.published.as_ref().map(|published| published.at),
                     accepted: Verdict::of(Reason::Accepted),
                     key,
                     published,
@@ -258,6 +259,7 @@ impl Controller {
                 (Some(verdict), Next::Idle)
             }
             Some(Problem::HostGone) => (None, Next::Idle),
+            Some(Problem::Overtaken) => (None, Next::After(Duration::ZERO)),
             Some(problem @ Problem::Prefix(_)) => {
                 self.progress.succeeded(&host.meta, state.clone());
                 (Some(failed(&problem)), Next::Idle)
@@ -353,6 +355,7 @@ impl Controller {
         Outcome {
             uid: host.meta.uid.clone(),
             generation: host.meta.generation,
+            written_at: host.published.as_ref().map(|published| published.at),
             accepted: match self.index.view().admission(host) {
                 Ok(_) => Verdict::of(Reason::Accepted),
                 Err(refusal) => Verdict::of(refusal.reason().unwrap_or(reason)),

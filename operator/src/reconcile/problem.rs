@@ -34,6 +34,9 @@ pub enum Problem {
     /// The zone is gone or unusable while the host is being deleted.
     #[error("the host's zone does not exist")]
     ZoneGone,
+    /// The API server tells of a later write than the one that the attempt went on: it begins anew.
+    #[error("the host has been written meanwhile")]
+    Overtaken,
     /// The host is gone from the API server: there is nobody to tell.
     #[error("the host is gone")]
     HostGone,
@@ -43,7 +46,9 @@ impl Problem {
     /// The reason of the condition Published.
     pub fn reason(&self) -> Reason {
         match self {
-            Self::Unavailable { .. } | Self::HostGone => Reason::ProviderUnavailable,
+            Self::Unavailable { .. } | Self::Overtaken | Self::HostGone => {
+                Reason::ProviderUnavailable
+            }
             Self::Refused(_) => Reason::ProviderRefused,
             Self::CredentialsRejected(_) | Self::CredentialsMissing(_) => {
                 Reason::CredentialsRejected
@@ -71,6 +76,7 @@ impl Problem {
             Self::CredentialsRejected(_) | Self::Refused(_) | Self::Foreign(_) => {
                 (Duration::from_secs(2), Duration::from_secs(60))
             }
+            Self::Overtaken => (Duration::ZERO, Duration::ZERO),
             // Another prefix or spec is a change of the host's inputs.
             Self::HostGone | Self::Prefix(_) => return None,
         };

@@ -6,11 +6,10 @@
 
 use std::sync::Arc;
 
-use dynhost_crds::host::{DynamicHost, MAX_PENDING_ALIASES, ObservedPrefix};
+use dynhost_crds::host::{MAX_PENDING_ALIASES, ObservedPrefix};
 use dynhost_crds::zone::OwnershipMode;
 use futures::future::try_join_all;
 use jiff::Timestamp;
-use kube::api::Api;
 
 use super::Controller;
 use super::problem::Problem;
@@ -18,10 +17,8 @@ use super::staleness::{Records, Staleness};
 use super::status;
 use super::zone::ZoneAccess;
 use crate::admission::Admitted;
-use crate::deadline::{CALL, within};
 use crate::index::host::{Host, PublishedState};
 use crate::index::object::ObjectKey;
-use crate::index::stored::Stored;
 use crate::index::zone::Zone;
 use crate::name::RecordName;
 use crate::provider::ApplyError;
@@ -116,7 +113,7 @@ impl Controller {
         if let Some(drifted) = drifted {
             if drifted.has_another_marker() {
                 // Somebody of ours has written it, who may know more.
-                *subject = Box::pin(self.get_from_api_server(subject)).await?;
+                *subject = Box::pin(self.get_from_api_server(subject, state.as_ref())).await?;
                 want = wanted(subject, records)?;
             }
             let unsent = new_marker(&subject.host, zone)?;
@@ -129,7 +126,7 @@ impl Controller {
             && !self.progress.knows(&subject.host.meta)
             && attempt.next(&want).is_some_and(|step| step.creates())
         {
-            *subject = Box::pin(self.get_from_api_server(subject)).await?;
+            *subject = Box::pin(self.get_from_api_server(subject, state.as_ref())).await?;
             want = wanted(subject, records)?;
         }
         let mut pass_marker = None;
@@ -159,7 +156,8 @@ impl Controller {
                     if refused && is_sure && is_marker_lost(&step, &found, attempt.ours()) {
                         self.drift.ask_for(&zone.meta.key);
                     }
-                    *subject = Box::pin(self.get_from_api_server(subject)).await?;
+                    let known = self.get_from_api_server(subject, state.as_ref());
+                    *subject = Box::pin(known).await?;
                     // The index may not have told yet that its client called.
                     if self.staleness(&subject.host, None) != Staleness::Stale {
                         records = Records::AsReported;
@@ -213,13 +211,21 @@ impl Controller {
     }
 
     /// The host, and the one that reports its prefix, as the API server has them: the index may be
-    /// behind.
-    async fn get_from_api_server(&self, subject: &Subject) -> Result<Subject, Problem> {
+    /// behind. `state` is what was in DNS as of the last write that this attempt knows of.
+    async fn get_from_api_server(
+        &self,
+        subject: &Subject,
+        state: Option<&PublishedState>,
+    ) -> Result<Subject, Problem> {
         let host = &subject.host;
         let fresh = self.get_host(&host.meta.key).await?;
         let fresh = fresh.filter(|fresh| fresh.meta.uid == host.meta.uid && !fresh.meta.deleting);
         let fresh = fresh.ok_or(Problem::HostGone)?;
         self.index.apply_host_reply(fresh.clone());
+        let told = self.progress.published(&fresh);
+        if told.as_ref().map(|told| told.at) > state.map(|state| state.at) {
+            return Err(Problem::Overtaken);
+        }
         let may_go_on = {
             let view = self.index.view();
             let admitted = view.admission(&fresh);
@@ -266,24 +272,35 @@ impl Controller {
             });
         }
         let announced = status::announce(&self.client, &self.metrics, host, &pending).await;
-        let announced = announced.map_err(|error| Problem::Unavailable {
-            detail: format!("the API server was not told of the aliases: {error}"),
-            retry_after: None,
-        })?;
+        let announced = match announced {
+            Ok(announced) => announced,
+            // The watch is behind.
+            Err(kube::Error::Api(status)) if status.code == 409 => {
+                let fresh = self.get_host(&host.meta.key).await?;
+                fresh
+                    .into_iter()
+                    .for_each(|fresh| self.index.apply_host_reply(fresh));
+                return Err(Problem::Overtaken);
+            }
+            Err(error) => {
+                return Err(Problem::Unavailable {
+                    detail: format!("the API server was not told of the aliases: {error}"),
+                    retry_after: None,
+                });
+            }
+        };
         self.index.apply_host_reply(announced.clone());
         subject.host = Arc::new(announced);
         Ok(())
     }
 
     pub(super) async fn get_host(&self, key: &ObjectKey) -> Result<Option<Host>, Problem> {
-        let api: Api<Stored<DynamicHost>> = Api::namespaced(self.client.clone(), &key.namespace);
         let _permit = self.may_call().await;
-        let object = within(CALL, api.get_opt(&key.name)).await;
-        let object = object.map_err(|error| Problem::Unavailable {
+        let host = status::get(&self.client, key).await;
+        host.map_err(|error| Problem::Unavailable {
             detail: format!("the API server did not tell the host's addresses: {error}"),
             retry_after: None,
-        })?;
-        Ok(object.as_ref().and_then(Host::new))
+        })
     }
 
     /// Whether the zone's administrator lets us take this name over, as of now.

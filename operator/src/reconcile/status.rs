@@ -21,7 +21,7 @@ use super::sleep_until;
 use crate::deadline::{CALL, within};
 use crate::index::Index;
 use crate::index::host::{CompactCondition, Host, PublishedState};
-use crate::index::object::ObjectKey;
+use crate::index::object::{Meta, ObjectKey};
 use crate::index::stored::Stored;
 use crate::metrics::Metrics;
 use crate::record::alias::Alias;
@@ -70,6 +70,8 @@ impl Verdict {
 pub struct Outcome {
     pub uid: Arc<str>,
     pub generation: i64,
+    /// When what `status` told then was written to DNS.
+    pub written_at: Option<Timestamp>,
     pub accepted: Verdict,
     pub key: Verdict,
     pub published: Verdict,
@@ -147,6 +149,9 @@ const IN_FLIGHT: Limits = Limits {
 /// one write, and its second patch does not meet the write that its first one caused.
 const SETTLE: Duration = Duration::from_millis(10);
 
+/// Writes of one outcome at once, where others write the object at the same time.
+const ATTEMPTS: usize = 3;
+
 /// Pause before a failed write is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -208,34 +213,49 @@ impl StatusWriter {
 
     /// Returns the outcome where it has to be written again.
     async fn write(&self, key: ObjectKey, outcome: Outcome) -> (ObjectKey, Option<Outcome>) {
-        let Some(host) = self.index.host(&key) else {
-            return (key, None);
-        };
-        let now = Timestamp::now();
-        let conditions = outcome.conditions(&host.conditions, now);
-        if *host.meta.uid != *outcome.uid || !differs(&host, &outcome, &conditions) {
-            return (key, None);
-        }
-        let patch = patch(&host, &outcome, &conditions);
-        match send(&self.client, &self.metrics, &key, patch).await {
-            Ok(object) => {
-                self.events.host_conditions_changed(&host, &conditions);
-                if let Some(host) = Host::new(&object) {
-                    self.index.apply_host_reply(host);
+        for _ in 0..ATTEMPTS {
+            let Some(host) = self.index.host(&key) else {
+                return (key, None);
+            };
+            let now = Timestamp::now();
+            let conditions = outcome.conditions(&host.conditions, now);
+            if *host.meta.uid != *outcome.uid
+                || is_overtaken(&host, &outcome)
+                || !differs(&host, &outcome, &conditions)
+            {
+                return (key, None);
+            }
+            let patch = patch(&host, &outcome, &conditions);
+            let error = match send(&self.client, &self.metrics, &host.meta, patch).await {
+                Ok(object) => {
+                    self.events.host_conditions_changed(&host, &conditions);
+                    if let Some(host) = Host::new(&object) {
+                        self.index.apply_host_reply(host);
+                    }
+                    return (key, None);
                 }
-                (key, None)
+                Err(error) => error,
+            };
+            match &error {
+                kube::Error::Api(status) if status.code == 404 => return (key, None),
+                // The host does not fit the schema; a change of it brings us back.
+                kube::Error::Api(status) if status.code == 422 => {
+                    tracing::warn!(host = %key, error = %status.message, "status refused");
+                    return (key, None);
+                }
+                kube::Error::Api(status) if status.code == 409 => {}
+                error => {
+                    tracing::warn!(host = %key, %error, "status not written");
+                    return (key, Some(outcome));
+                }
             }
-            Err(kube::Error::Api(status)) if status.code == 404 => (key, None),
-            // The host does not fit the schema; a change of it brings us back.
-            Err(kube::Error::Api(status)) if status.code == 422 => {
-                tracing::warn!(host = %key, error = %status.message, "status refused");
-                (key, None)
-            }
-            Err(error) => {
-                tracing::warn!(host = %key, %error, "status not written");
-                (key, Some(outcome))
+            // The watch is behind.
+            let fresh = get(&self.client, &key).await;
+            if let Some(host) = fresh.ok().flatten() {
+                self.index.apply_host_reply(host);
             }
         }
+        (key, Some(outcome))
     }
 }
 
@@ -252,19 +272,25 @@ pub(super) async fn announce(
         type_: alias.kind,
     });
     let patch = serde_json::json!({
-        "metadata": {"uid": &*host.meta.uid},
         "status": {"pendingAliases": pending.collect::<Vec<_>>()},
     });
-    let object = send(client, metrics, &host.meta.key, patch).await?;
+    let object = send(client, metrics, &host.meta, patch).await?;
     Ok(Host::new(&object).unwrap_or_else(|| host.clone()))
 }
 
+/// Patches the status of exactly this version: a watch that lags must not bring back what was
+/// overwritten, and the name may belong to another object by now.
 async fn send(
     client: &kube::Client,
     metrics: &Metrics,
-    key: &ObjectKey,
-    patch: serde_json::Value,
+    host: &Meta,
+    mut patch: serde_json::Value,
 ) -> Result<Stored<DynamicHost>, kube::Error> {
+    patch["metadata"] = serde_json::json!({
+        "uid": &*host.uid,
+        "resourceVersion": host.resource_version.to_string(),
+    });
+    let key = &host.key;
     let api: Api<Stored<DynamicHost>> = Api::namespaced(client.clone(), &key.namespace);
     let params = PatchParams {
         field_manager: Some(CONTROLLER_FIELD_MANAGER.to_owned()),
@@ -275,6 +301,24 @@ async fn send(
     within(CALL, api.patch_status(&key.name, &params, &patch)).await
 }
 
+/// The host as the API server has it now.
+pub(super) async fn get(
+    client: &kube::Client,
+    key: &ObjectKey,
+) -> Result<Option<Host>, kube::Error> {
+    let api: Api<Stored<DynamicHost>> = Api::namespaced(client.clone(), &key.namespace);
+    let object = within(CALL, api.get_opt(&key.name)).await?;
+    Ok(object.as_ref().and_then(Host::new))
+}
+
+/// Whether status tells of a later write to DNS than the outcome knew of; the event that told us
+/// of it brings us back. An old list may have shown what was long ago.
+fn is_overtaken(host: &Host, outcome: &Outcome) -> bool {
+    let known = outcome.state.as_ref().map(|state| state.at);
+    let told = host.published.as_ref().map(|published| published.at);
+    told > known.max(outcome.written_at)
+}
+
 fn differs(host: &Host, outcome: &Outcome, conditions: &[CompactCondition]) -> bool {
     host.conditions != conditions
         || host.observed_generation != Some(outcome.generation)
@@ -282,16 +326,18 @@ fn differs(host: &Host, outcome: &Outcome, conditions: &[CompactCondition]) -> b
         || settles(host, outcome)
 }
 
-/// Others may have been announced since.
+/// Whether announced aliases tell nothing that `published` does not. Others may have been announced
+/// since.
 fn settles(host: &Host, outcome: &Outcome) -> bool {
-    !host.pending.is_empty() && host.pending == outcome.settled
+    let known = outcome.state.as_ref();
+    let known = known.map_or(&[][..], |state| &state.known.aliases[..]);
+    let is_settled = |alias| known.contains(alias) || outcome.settled == host.pending;
+    !host.pending.is_empty() && host.pending.iter().all(is_settled)
 }
 
 fn patch(host: &Host, outcome: &Outcome, conditions: &[CompactCondition]) -> serde_json::Value {
     let conditions: Vec<_> = conditions.iter().map(CompactCondition::to_status).collect();
     let mut patch = serde_json::json!({
-        // The API server refuses the patch where the name belongs to another object by now.
-        "metadata": {"uid": &*host.meta.uid},
         "status": {"observedGeneration": outcome.generation, "conditions": conditions},
     });
     // A host whose spec cannot be read may still have records; what is known of them stays.
@@ -315,6 +361,7 @@ mod tests {
         Outcome {
             uid: "u".into(),
             generation: 3,
+            written_at: None,
             accepted: Verdict::of(accepted),
             key: Verdict::of(key),
             published: Verdict::of(published),

@@ -42,14 +42,9 @@ const BURST: usize = 4;
 const BURSTS: usize = 30;
 
 #[tokio::test]
-#[ignore = "a life at every side effect takes minutes, and is not yet the same on a machine that is busy: CONTRIBUTING.md"]
 async fn no_foreign_record_ever_changes_and_every_host_has_what_the_model_says() -> Result<()> {
     let fresh = u64::from_str_radix(&random_hex(8)?, 16)?;
-    let more: u64 = std::env::var("B_SEEDS")
-        .ok()
-        .and_then(|s| s.parse().ok())
-        .unwrap_or(0);
-    stream::iter(SEEDS.into_iter().chain([fresh]).chain(100..100 + more))
+    stream::iter(SEEDS.into_iter().chain([fresh]))
         .map(async |seed| {
             println!("seed {seed}");
             let lane = Lane::get().await?;
