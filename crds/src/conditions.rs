@@ -42,7 +42,7 @@ pub enum ConditionStatus {
 }
 
 /// The types of conditions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ConditionType {
     /// The spec is valid, and for a host: the zone admits it.
     Accepted,
@@ -75,7 +75,7 @@ impl ConditionType {
 macro_rules! reasons {
     ($($(#[doc = $sentence:literal])+ $name:ident),+ $(,)?) => {
         /// Why a condition is as it is.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
         pub enum Reason { $($(#[doc = $sentence])+ $name),+ }
 
         impl Reason {

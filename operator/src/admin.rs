@@ -41,7 +41,7 @@ async fn ready(State(admin): State<Admin>) -> (StatusCode, &'static str) {
 }
 
 async fn metrics(State(admin): State<Admin>) -> Response {
-    let hosts = admin.index.view().hosts().count();
+    let hosts = admin.index.view().number_of_hosts();
     match admin.metrics.render(hosts) {
         Ok(page) => {
             let type_ = "application/openmetrics-text; version=1.0.0; charset=utf-8";

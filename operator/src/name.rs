@@ -4,11 +4,13 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 /// A fully qualified domain name: lower case, without the trailing dot, every label made of
 /// letters, digits and hyphens (RFC 1123 section 2.1), at most 253 octets.
 ///
 /// Cheap to clone. Two spellings of one name are equal because they are parsed into one.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Fqdn(Arc<str>);
 
 /// Why a text is not an [`Fqdn`].
@@ -76,7 +78,7 @@ fn is_ldh_label(label: &str) -> bool {
 /// which stands for every name that is not there (RFC 4592).
 ///
 /// Cheap to clone.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RecordName(Arc<str>);
 
 impl RecordName {

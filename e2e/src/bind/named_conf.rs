@@ -38,6 +38,9 @@ statistics-channels {{ inet 127.0.0.1 port {statistics} allow {{ 127.0.0.1; }}; 
 logging {{
   channel out {{ stderr; severity info; print-time yes; print-category yes; }};
   category default {{ out; }};
+  // A line for every record that changes.
+  category update {{ null; }};
+  category update-security {{ null; }};
 }};
 include "zones.conf";
 "#

@@ -94,7 +94,7 @@ impl Endpoint {
         targets.iter().flatten().any(|host| {
             let spec = host.spec.as_ref().ok();
             let key = spec.and_then(|spec| view.key(&spec.secret));
-            let secret = key.and_then(|key| key.sha1_secret.as_ref());
+            let secret = key.and_then(|key| key.sha1_secret);
             secret.is_some_and(|secret| secret.is_in(client))
         })
     }

@@ -60,7 +60,7 @@ impl Doubts {
         if state.families.len() < FEW.max(2 * state.kept) {
             return;
         }
-        let known: HashSet<&str> = view.hosts().map(|host| &*host.meta.uid).collect();
+        let known: HashSet<_> = view.hosts().map(|host| host.meta.uid.clone()).collect();
         state.families.retain(|uid, _| known.contains(&**uid));
         state.kept = state.families.len();
     }

@@ -11,8 +11,10 @@ use std::collections::{HashMap, HashSet};
 use std::iter::once;
 
 use super::host::{Host, HostSpec};
+use super::links::Linked;
 use super::object::ObjectKey;
 use super::quota::Quota;
+use super::slots::Id;
 use super::{Affected, Claim, Seniority, State};
 use crate::admission::{Admitted, AliasRefusal, Refusal, admit};
 use crate::name::{Fqdn, RecordName};
@@ -21,8 +23,8 @@ use crate::name::{Fqdn, RecordName};
 struct NotYetJudged;
 
 /// The oldest host with standing whose own name it is, among those that are judged.
-struct Oldest<'a> {
-    host: Option<&'a ObjectKey>,
+struct Oldest {
+    host: Option<ObjectKey>,
     /// False where an older one is not judged yet.
     is_certain: bool,
 }
@@ -39,7 +41,7 @@ impl State {
         let admitted = self.standing(host)?;
         let own = RecordName::from(admitted.host.hostname.clone());
         if let Some(winner) = self.older_claimant(host, admitted, &own)? {
-            return Err(Refusal::NameConflict(winner.clone()));
+            return Err(Refusal::NameConflict(winner));
         }
         for alias in &admitted.host.aliases {
             let refused = |why| Refusal::Alias(alias.name.clone(), why);
@@ -47,7 +49,7 @@ impl State {
                 .admit_alias(&alias.name, &host.meta.key.namespace)
                 .map_err(refused)?;
             if let Some(winner) = self.older_claimant(host, admitted, &alias.name)? {
-                return Err(refused(AliasRefusal::Conflict(winner.clone())));
+                return Err(refused(AliasRefusal::Conflict(winner)));
             }
         }
         Ok(admitted)
@@ -76,33 +78,38 @@ impl State {
         host: &Host,
         admitted: Admitted<'_>,
         name: &RecordName,
-    ) -> Result<Option<&ObjectKey>, NotYetJudged> {
+    ) -> Result<Option<ObjectKey>, NotYetJudged> {
         let zone = &admitted.host.zone;
+        let claim = (zone.clone(), name.clone());
+        // So it is of nearly all.
+        if let Linked::One(id) = self.claims.get(&claim)
+            && self.hosts.is_at(id, &host.meta.key)
+        {
+            return Ok(None);
+        }
         // Many claimants may have one hostname; who has that is found out once.
-        let mut oldest_of_name: HashMap<&Fqdn, Oldest<'_>> = HashMap::new();
-        for (created, key) in self.claims_on(zone, name.clone()) {
-            if (*created, key) >= host.meta.seniority() {
+        let mut oldest_of_name: HashMap<Fqdn, Oldest> = HashMap::new();
+        for claimant in self.claimants(claim) {
+            let key = &claimant.meta.key;
+            if claimant.meta.seniority() >= host.meta.seniority() {
                 break;
             }
-            let Some(claimant) = self.hosts.get(key) else {
-                continue;
-            };
-            let Some(standing) = self.known_standing(claimant)? else {
+            let Some(standing) = self.known_standing(&claimant)? else {
                 continue;
             };
             let hostname = &standing.host.hostname;
             if name == hostname {
-                return Ok(Some(key));
+                return Ok(Some(key.clone()));
             }
             if standing.admit_alias(name, &key.namespace).is_err() {
                 continue;
             }
             let oldest = oldest_of_name
-                .entry(hostname)
+                .entry(hostname.clone())
                 .or_insert_with(|| self.oldest_of_name(zone, hostname));
-            if oldest.host == Some(key) {
+            if oldest.host.as_ref() == Some(key) {
                 return match oldest.is_certain {
-                    true => Ok(Some(key)),
+                    true => Ok(Some(key.clone())),
                     false => Err(NotYetJudged),
                 };
             }
@@ -110,12 +117,12 @@ impl State {
         Ok(None)
     }
 
-    fn oldest_of_name(&self, zone: &ObjectKey, hostname: &Fqdn) -> Oldest<'_> {
+    fn oldest_of_name(&self, zone: &ObjectKey, hostname: &Fqdn) -> Oldest {
         let mut is_certain = true;
         for host in self.hosts_named(zone, hostname) {
-            match self.known_standing(host) {
+            match self.known_standing(&host) {
                 Ok(Some(_)) => {
-                    let host = Some(&host.meta.key);
+                    let host = Some(host.meta.key.clone());
                     return Oldest { host, is_certain };
                 }
                 Ok(None) => {}
@@ -129,12 +136,9 @@ impl State {
     }
 
     /// The hosts whose own name this is, the oldest first.
-    fn hosts_named(&self, zone: &ObjectKey, hostname: &Fqdn) -> impl Iterator<Item = &Host> {
-        let claimants = self.claims_on(zone, hostname.clone().into());
-        let hosts = claimants.filter_map(|(_, key)| self.hosts.get(key));
-        hosts
-            .map(|host| &**host)
-            .filter(move |host| own_name(host) == Some(hostname))
+    fn hosts_named(&self, zone: &ObjectKey, hostname: &Fqdn) -> impl Iterator<Item = Host> {
+        let claimants = self.claimants((zone.clone(), hostname.clone().into()));
+        claimants.filter(move |host| own_name(host) == Some(hostname))
     }
 
     fn known_standing<'a>(&'a self, host: &'a Host) -> Result<Option<Admitted<'a>>, NotYetJudged> {
@@ -145,8 +149,14 @@ impl State {
         }
     }
 
-    fn claims_on(&self, zone: &ObjectKey, name: RecordName) -> impl Iterator<Item = &Seniority> {
-        self.claims.get(&(zone.clone(), name)).into_iter().flatten()
+    /// The hosts that claim a name, the oldest first.
+    fn claimants(&self, claim: Claim) -> impl Iterator<Item = Host> {
+        let hosts = self.claims.get(&claim).objects(&self.hosts);
+        let claims_it = move |host: &Host| {
+            let spec = host.spec.as_ref();
+            spec.is_ok_and(|spec| claims_of(spec).any(|of_host| of_host == claim))
+        };
+        hosts.filter(claims_it)
     }
 
     /// The other hosts whose verdict may depend on this one's: those that claim one of its names,
@@ -160,7 +170,7 @@ impl State {
         for heir in self.hosts_named(&spec.zone, &spec.hostname) {
             let standing = match heir.meta.key == *key {
                 true => Ok(None),
-                false => self.known_standing(heir),
+                false => self.known_standing(&heir),
             };
             // One that is not judged yet may be it.
             if let (Ok(Some(_)) | Err(NotYetJudged), Ok(heir)) = (&standing, &heir.spec) {
@@ -170,21 +180,18 @@ impl State {
                 break;
             }
         }
-        let claimants = claims.iter().filter_map(|claim| self.claims.get(claim));
-        let others = claimants.flatten().map(|(_, other)| other);
-        others.filter(|other| *other != key).cloned().collect()
+        let claimants = claims.into_iter().flat_map(|claim| self.claimants(claim));
+        let others = claimants.map(|other| other.meta.key);
+        others.filter(|other| other != key).collect()
     }
 
     /// Adds the host's claims; the hosts, beside it and its rivals, whose verdict may be another now.
-    pub(super) fn link_claims(&mut self, host: &Host) -> Vec<Affected> {
+    pub(super) fn link_claims(&mut self, id: Id, host: &Host) -> Vec<Affected> {
         let Ok(spec) = &host.spec else {
             return Vec::new();
         };
         for claim in claims_of(spec) {
-            self.claims
-                .entry(claim)
-                .or_default()
-                .insert(seniority(host));
+            self.claims.insert(&claim, id, &self.hosts);
         }
         let Some(limit) = self.limit_of(&spec.zone) else {
             return Vec::new();
@@ -198,18 +205,13 @@ impl State {
     }
 
     /// Takes the host's claims out, likewise.
-    pub(super) fn unlink_claims(&mut self, host: &Host) -> Vec<Affected> {
+    pub(super) fn unlink_claims(&mut self, id: Id, host: &Host) -> Vec<Affected> {
         let Ok(spec) = &host.spec else {
             return Vec::new();
         };
         let seniority = seniority(host);
         for claim in claims_of(spec) {
-            if let Some(claims) = self.claims.get_mut(&claim) {
-                claims.remove(&seniority);
-                if claims.is_empty() {
-                    self.claims.remove(&claim);
-                }
-            }
+            self.claims.remove(&claim, id, host, &self.hosts);
         }
         let namespace = &host.meta.key.namespace;
         let Some(quotas) = self.quotas.get_mut(&spec.zone) else {
@@ -227,7 +229,8 @@ impl State {
     /// A host that came within the limit, or is over it now, and what depends on it.
     fn turned(&self, host: Option<ObjectKey>) -> Vec<Affected> {
         let rivals = host.as_ref().and_then(|key| self.hosts.get(key));
-        let rivals = rivals.map(|host| self.rivals(host)).unwrap_or_default();
+        let rivals = rivals.map(|host| self.rivals(&host));
+        let rivals = rivals.unwrap_or_default();
         host.into_iter().chain(rivals).map(Affected::Host).collect()
     }
 
@@ -242,12 +245,12 @@ impl State {
             return;
         };
         let quotas = self.quotas.entry(zone.clone()).or_default();
-        for key in self.hosts_of_zone.get(zone).into_iter().flatten() {
-            if let Some(host) = self.hosts.get(key) {
-                let quota = quotas.entry(key.namespace.clone());
+        for id in self.hosts_of_zone.get(zone).into_iter().flatten() {
+            if let Some(host) = self.hosts.at(*id) {
+                let quota = quotas.entry(host.meta.key.namespace.clone());
                 quota
                     .or_insert_with(|| Quota::new(limit))
-                    .insert(seniority(host));
+                    .insert(seniority(&host));
             }
         }
     }

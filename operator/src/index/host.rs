@@ -24,9 +24,10 @@ use crate::record::interface_id::InterfaceId;
 use crate::record::marker::Marker;
 use crate::update::cidr::Cidr;
 use crate::update::proof::PublicKey;
+use serde::{Deserialize, Serialize};
 
 /// A DynamicHost as the watch last told it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Host {
     pub meta: Meta,
     /// Whether our finalizer is on the object.
@@ -35,8 +36,10 @@ pub struct Host {
     pub annotations: u64,
     /// The parsed spec, or why it cannot be used.
     pub spec: Result<HostSpec, Box<str>>,
+    #[serde(with = "super::packing::observed")]
     pub observed: Observed,
     /// When we have seen its `staleAfter` change: before, its client was noted less often.
+    #[serde(with = "super::packing::optional_time")]
     pub stale_after_changed: Option<Timestamp>,
     /// How much of `status` is stored: a JSON patch can only add below what is there.
     pub status_depth: StatusDepth,
@@ -48,7 +51,7 @@ pub struct Host {
 }
 
 /// How far down the path `status.observed` exists.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StatusDepth {
     Nothing,
     Status,
@@ -56,7 +59,7 @@ pub enum StatusDepth {
 }
 
 /// The parsed spec of a host.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HostSpec {
     pub hostname: Fqdn,
     pub zone: ObjectKey,
@@ -87,7 +90,7 @@ pub struct HostSpec {
 }
 
 /// An IPv6 address made from a reported prefix.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FromPrefix {
     pub interface_id: InterfaceId,
     /// The host, in the same namespace, whose client reports the prefix.
@@ -95,15 +98,16 @@ pub struct FromPrefix {
 }
 
 /// What the controller last wrote to DNS.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PublishedState {
     pub known: Known,
     pub marker: Option<Marker>,
+    #[serde(with = "super::packing::time")]
     pub at: Timestamp,
 }
 
 /// A condition without what can be derived.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CompactCondition {
     pub type_: ConditionType,
     pub status: ConditionStatus,
@@ -111,6 +115,7 @@ pub struct CompactCondition {
     /// `None`: the reason's own sentence.
     pub message: Option<Box<str>>,
     pub generation: i64,
+    #[serde(with = "super::packing::time")]
     pub since: Timestamp,
 }
 

@@ -11,13 +11,14 @@ use subtle::ConstantTimeEq as _;
 
 use super::object::Meta;
 use crate::update::proof::Sha1Secret;
+use serde::{Deserialize, Serialize};
 
 /// The SHA-256 digest of an update key.
 ///
 /// Tokens are long and random, so one round without salt is enough, and a look-up by digest takes
 /// the same time for every guess.
 #[derive(Clone, Copy)]
-pub struct TokenDigest([u8; 32]);
+pub struct TokenDigest(pub(super) [u8; 32]);
 
 impl TokenDigest {
     /// The digest of a token as a client presents it, or as the Secret holds it.
@@ -47,7 +48,7 @@ impl fmt::Debug for TokenDigest {
 }
 
 /// A Secret of type `dynhost.dev/update-key`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct UpdateKey {
     pub meta: Meta,
     /// dynhost made the token.
@@ -55,9 +56,12 @@ pub struct UpdateKey {
     /// UIDs of the objects that own the Secret.
     pub owners: Vec<Box<str>>,
     /// `None`: the token is missing or too short.
+    #[serde(with = "super::packing::digest")]
     pub token: Option<TokenDigest>,
+    #[serde(with = "super::packing::digest")]
     pub previous: Option<TokenDigest>,
     /// What the script of 2012 signs with.
+    #[serde(with = "super::packing::secret")]
     pub sha1_secret: Option<Sha1Secret>,
 }
 

@@ -6,17 +6,21 @@
 //! ```
 //!
 //! Every look-up by token, name or key takes constant time. An object enters from its watch, or
-//! from the reply to a write of our own; an older version never replaces a newer one.
+//! from the reply to a write of our own; an older version never replaces a newer one. Hosts and keys
+//! lie here packed, and whoever looks one up gets a copy of his own.
 
 mod claims;
 pub mod host;
 pub mod key;
+mod links;
 pub mod object;
+mod packing;
 mod quota;
+mod slots;
 pub mod stored;
 pub mod zone;
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::Hash;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -28,8 +32,11 @@ use crate::admission::{Admitted, Refusal};
 use crate::name::{Fqdn, RecordName};
 use host::Host;
 use key::{TokenDigest, UpdateKey};
+use links::Links;
 use object::ObjectKey;
 use quota::Quota;
+pub use slots::Id;
+use slots::Slots;
 use zone::{Labels, Zone};
 
 /// An object whose outcome may be another one now.
@@ -53,21 +60,21 @@ pub struct Index {
 
 #[derive(Default)]
 struct State {
-    hosts: HashMap<ObjectKey, Arc<Host>>,
+    hosts: Slots<Host>,
     zones: HashMap<ObjectKey, Arc<Zone>>,
-    keys: HashMap<ObjectKey, Arc<UpdateKey>>,
+    keys: Slots<UpdateKey>,
     namespaces: HashMap<Arc<str>, Arc<Labels>>,
     /// By name, the hosts' own and aliases, admitted or not.
-    claims: HashMap<Claim, BTreeSet<Seniority>>,
+    claims: Links<Claim>,
     /// By zone, of those with a limit, and namespace.
     quotas: HashMap<ObjectKey, HashMap<Arc<str>, Quota>>,
-    hosts_of_name: HashMap<Fqdn, HashSet<ObjectKey>>,
-    hosts_of_zone: HashMap<ObjectKey, HashSet<ObjectKey>>,
-    hosts_of_key: HashMap<ObjectKey, HashSet<ObjectKey>>,
-    hosts_of_namespace: HashMap<Arc<str>, HashSet<ObjectKey>>,
+    hosts_of_name: Links<Fqdn>,
+    hosts_of_zone: HashMap<ObjectKey, HashSet<Id>>,
+    hosts_of_key: Links<ObjectKey>,
+    hosts_of_namespace: HashMap<Arc<str>, HashSet<Id>>,
     /// By the other host that reports their prefix.
-    hosts_of_prefix: HashMap<ObjectKey, HashSet<ObjectKey>>,
-    keys_of_token: HashMap<TokenDigest, BTreeSet<Seniority>>,
+    hosts_of_prefix: Links<ObjectKey>,
+    keys_of_token: Links<TokenDigest>,
     /// UIDs of the Secrets that went last.
     gone_keys: VecDeque<Arc<str>>,
 }
@@ -94,7 +101,7 @@ impl Index {
 
     /// The host, where it exists.
     pub fn host(&self, key: &ObjectKey) -> Option<Arc<Host>> {
-        self.view().host(key).cloned()
+        self.view().host(key)
     }
 
     /// The zone, where it exists.
@@ -103,8 +110,8 @@ impl Index {
     }
 
     /// The update key's Secret, where it exists with the right type.
-    pub fn key(&self, key: &ObjectKey) -> Option<Arc<UpdateKey>> {
-        self.view().key(key).cloned()
+    pub fn key(&self, key: &ObjectKey) -> Option<UpdateKey> {
+        self.view().key(key)
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, State> {
@@ -206,21 +213,18 @@ impl Index {
 
     /// The hosts that a whole list did not show are gone; likewise below.
     pub fn retain_hosts(&self, listed: &HashSet<ObjectKey>) {
-        for key in self.missing(listed, |state| &state.hosts) {
-            self.remove_host(&key);
-        }
+        let gone = missing(self.view().0.hosts.keys(), listed);
+        gone.iter().for_each(|key| self.remove_host(key));
     }
 
     pub fn retain_zones(&self, listed: &HashSet<ObjectKey>) {
-        for key in self.missing(listed, |state| &state.zones) {
-            self.remove_zone(&key);
-        }
+        let gone = missing(self.view().0.zones.keys().cloned(), listed);
+        gone.iter().for_each(|key| self.remove_zone(key));
     }
 
     pub fn retain_keys(&self, listed: &HashSet<ObjectKey>) {
-        for key in self.missing(listed, |state| &state.keys) {
-            self.remove_key(&key);
-        }
+        let gone = missing(self.view().0.keys.keys(), listed);
+        gone.iter().for_each(|key| self.remove_key(key));
     }
 
     pub fn retain_namespaces(&self, listed: &HashSet<ObjectKey>) {
@@ -229,49 +233,43 @@ impl Index {
             .namespaces
             .retain(|name, _| names.contains(&**name));
     }
+}
 
-    fn missing<V>(
-        &self,
-        listed: &HashSet<ObjectKey>,
-        map: impl Fn(&State) -> &HashMap<ObjectKey, V>,
-    ) -> Vec<ObjectKey> {
-        let view = self.view();
-        let known = map(&view.0).keys();
-        known.filter(|key| !listed.contains(key)).cloned().collect()
-    }
+fn missing(known: impl Iterator<Item = ObjectKey>, listed: &HashSet<ObjectKey>) -> Vec<ObjectKey> {
+    known.filter(|key| !listed.contains(key)).collect()
 }
 
 impl View<'_> {
     /// The host, where it exists.
-    pub fn host(&self, key: &ObjectKey) -> Option<&Arc<Host>> {
-        self.0.hosts.get(key)
+    pub fn host(&self, key: &ObjectKey) -> Option<Arc<Host>> {
+        self.0.hosts.get(key).map(Arc::new)
     }
 
     /// The hosts that this token may update; empty where it authenticates nothing.
     ///
     /// Where several Secrets hold the token, the oldest counts.
     pub fn hosts_of_token(&self, token: &TokenDigest) -> Vec<Arc<Host>> {
-        self.0
-            .keys_of_token
-            .get(token)
-            .and_then(BTreeSet::first)
-            .and_then(|(_, secret)| self.0.hosts_of_key.get(secret))
-            .into_iter()
-            .flatten()
-            .filter_map(|host| self.0.hosts.get(host).cloned())
-            .collect()
+        let Some(key) = self.0.oldest_key(token) else {
+            return Vec::new();
+        };
+        let hosts = self
+            .0
+            .hosts_of_key
+            .get(&key.meta.key)
+            .objects(&self.0.hosts);
+        let has_key = |host: &Host| host.spec.as_ref().is_ok_and(|s| s.secret == key.meta.key);
+        hosts.filter(has_key).map(Arc::new).collect()
     }
 
     /// The hosts of this name, in every zone, whether they are admitted or not.
     pub fn hosts_of_name(&self, name: &Fqdn) -> Vec<Arc<Host>> {
-        let hosts = self.0.hosts_of_name.get(name).into_iter().flatten();
-        hosts
-            .filter_map(|host| self.0.hosts.get(host).cloned())
-            .collect()
+        let hosts = self.0.hosts_of_name.get(name).objects(&self.0.hosts);
+        let has_name = |host: &Host| host.spec.as_ref().is_ok_and(|s| s.hostname == *name);
+        hosts.filter(has_name).map(Arc::new).collect()
     }
 
     /// The update key's Secret, where it exists with the right type.
-    pub fn key(&self, key: &ObjectKey) -> Option<&Arc<UpdateKey>> {
+    pub fn key(&self, key: &ObjectKey) -> Option<UpdateKey> {
         self.0.keys.get(key)
     }
 
@@ -281,32 +279,50 @@ impl View<'_> {
     }
 
     /// The hosts that name this zone, whether it admits them or not.
-    pub fn hosts_of_zone(&self, zone: &ObjectKey) -> impl Iterator<Item = &Arc<Host>> {
+    pub fn hosts_of_zone(&self, zone: &ObjectKey) -> impl Iterator<Item = Arc<Host>> {
         let hosts = self.0.hosts_of_zone.get(zone).into_iter().flatten();
-        hosts.filter_map(|host| self.0.hosts.get(host))
+        hosts.filter_map(|id| self.0.hosts.at(*id)).map(Arc::new)
+    }
+
+    /// The hosts that name this zone, for [`Self::host_of_zone`]: so that whoever looks at all of them
+    /// need not keep the index for so long.
+    pub fn ids_of_zone(&self, zone: &ObjectKey) -> Vec<Id> {
+        let ids = self.0.hosts_of_zone.get(zone).into_iter().flatten();
+        ids.copied().collect()
+    }
+
+    /// The host, where it is still there and of the zone.
+    pub fn host_of_zone(&self, id: Id, zone: &ObjectKey) -> Option<Arc<Host>> {
+        let host = self.0.hosts.at(id)?;
+        let is_of_zone = host.spec.as_ref().is_ok_and(|spec| spec.zone == *zone);
+        is_of_zone.then(|| Arc::new(host))
     }
 
     /// The prefix that a host's IPv6 address is made from, as reported for the host itself or the one
     /// that it names.
-    pub fn prefix_of<'a>(&'a self, host: &'a Host) -> Option<&'a ObservedPrefix> {
+    pub fn prefix_of(&self, host: &Host) -> Option<ObservedPrefix> {
         let from = host.spec.as_ref().ok()?.from_prefix.as_deref()?;
-        let observed = match from.host == host.meta.key {
-            true => &host.observed,
-            false => &self.0.hosts.get(&from.host)?.observed,
-        };
-        observed.ipv6_prefix.as_ref()
+        match from.host == host.meta.key {
+            true => host.observed.ipv6_prefix.clone(),
+            false => self.0.hosts.get(&from.host)?.observed.ipv6_prefix,
+        }
     }
 
     /// Every host.
-    pub fn hosts(&self) -> impl Iterator<Item = &Arc<Host>> {
-        self.0.hosts.values()
+    pub fn hosts(&self) -> impl Iterator<Item = Arc<Host>> {
+        self.0.hosts.iter().map(Arc::new)
+    }
+
+    /// How many hosts there are.
+    pub fn number_of_hosts(&self) -> usize {
+        self.0.hosts.len()
     }
 
     /// The older Secret that holds one of this Secret's tokens.
-    pub fn older_key_with_same_token(&self, key: &UpdateKey) -> Option<&ObjectKey> {
+    pub fn older_key_with_same_token(&self, key: &UpdateKey) -> Option<ObjectKey> {
         key.digests().find_map(|digest| {
-            let (_, oldest) = self.0.keys_of_token.get(&digest)?.first()?;
-            (*oldest != key.meta.key).then_some(oldest)
+            let oldest = self.0.oldest_key(&digest)?.meta.key;
+            (oldest != key.meta.key).then_some(oldest)
         })
     }
 
@@ -319,13 +335,11 @@ impl View<'_> {
 impl State {
     fn apply_host(&mut self, mut host: Host) -> Vec<Affected> {
         let key = host.meta.key.clone();
-        if let Some(known) = self.hosts.get(&key)
-            && !host.meta.supersedes(&known.meta)
-        {
-            return Vec::new();
-        }
-        let former = self.hosts.get(&key).cloned();
+        let former = self.hosts.get(&key);
         if let Some(former) = &former {
+            if !host.meta.supersedes(&former.meta) {
+                return Vec::new();
+            }
             host.succeed(former, Timestamp::now());
         }
         // Status alone changes often, and touches none of the other maps.
@@ -333,58 +347,66 @@ impl State {
             .as_ref()
             .is_some_and(|former| former.spec == host.spec && former.meta.uid == host.meta.uid);
         let mut affected = vec![Affected::Host(key.clone())];
+        if !same_links && former.is_some() {
+            affected.extend(self.remove_host(&key));
+        }
+        let Some(id) = self.hosts.insert(&host) else {
+            return affected;
+        };
         if !same_links {
-            if former.is_some() {
-                affected.extend(self.remove_host(&key));
-            }
-            self.link_host(&host);
+            self.link_host(id, &host);
             if let Ok(spec) = &host.spec {
                 affected.push(Affected::Zone(spec.zone.clone()));
             }
-            affected.extend(self.link_claims(&host));
+            affected.extend(self.link_claims(id, &host));
             affected.extend(self.rivals(&host).into_iter().map(Affected::Host));
         }
-        let former = former
-            .as_ref()
-            .and_then(|f| f.observed.ipv6_prefix.as_ref());
-        if former != host.observed.ipv6_prefix.as_ref() {
-            affected.extend(affected_hosts(self.hosts_of_prefix.get(&key)));
+        let former = former.and_then(|former| former.observed.ipv6_prefix);
+        if former != host.observed.ipv6_prefix {
+            affected.extend(self.linked_hosts(&self.hosts_of_prefix, &key));
         }
-        self.hosts.insert(key, Arc::new(host));
         affected
     }
 
     fn remove_host(&mut self, key: &ObjectKey) -> Vec<Affected> {
-        let Some(host) = self.hosts.remove(key) else {
+        let Some((id, host)) = self.hosts.remove(key) else {
             return Vec::new();
         };
         let mut affected = vec![Affected::Host(key.clone())];
-        remove_link(&mut self.hosts_of_namespace, &key.namespace, key);
+        remove_link(&mut self.hosts_of_namespace, &key.namespace, id);
         if let Ok(spec) = &host.spec {
-            remove_link(&mut self.hosts_of_name, &spec.hostname, key);
-            remove_link(&mut self.hosts_of_zone, &spec.zone, key);
-            remove_link(&mut self.hosts_of_key, &spec.secret, key);
+            let hosts = &self.hosts;
+            self.hosts_of_name.remove(&spec.hostname, id, &host, hosts);
+            self.hosts_of_key.remove(&spec.secret, id, &host, hosts);
             if let Some(from) = &spec.from_prefix {
-                remove_link(&mut self.hosts_of_prefix, &from.host, key);
+                self.hosts_of_prefix.remove(&from.host, id, &host, hosts);
             }
+            remove_link(&mut self.hosts_of_zone, &spec.zone, id);
             affected.push(Affected::Zone(spec.zone.clone()));
         }
-        affected.extend(self.unlink_claims(&host));
+        affected.extend(self.unlink_claims(id, &host));
         affected.extend(self.rivals(&host).into_iter().map(Affected::Host));
         affected
     }
 
-    fn link_host(&mut self, host: &Host) {
+    fn link_host(&mut self, id: Id, host: &Host) {
         let key = &host.meta.key;
-        insert_link(&mut self.hosts_of_namespace, &key.namespace, key);
+        insert_link(&mut self.hosts_of_namespace, &key.namespace, id);
         if let Ok(spec) = &host.spec {
-            insert_link(&mut self.hosts_of_name, &spec.hostname, key);
-            insert_link(&mut self.hosts_of_zone, &spec.zone, key);
-            insert_link(&mut self.hosts_of_key, &spec.secret, key);
+            let hosts = &self.hosts;
+            self.hosts_of_name.insert(&spec.hostname, id, hosts);
+            self.hosts_of_key.insert(&spec.secret, id, hosts);
             if let Some(from) = spec.from_prefix.as_ref().filter(|from| from.host != *key) {
-                insert_link(&mut self.hosts_of_prefix, &from.host, key);
+                self.hosts_of_prefix.insert(&from.host, id, hosts);
             }
+            insert_link(&mut self.hosts_of_zone, &spec.zone, id);
         }
+    }
+
+    /// Those that may name it; to look at one that does not does no harm.
+    fn linked_hosts(&self, links: &Links<ObjectKey>, name: &ObjectKey) -> Vec<Affected> {
+        let hosts = links.get(name).objects(&self.hosts);
+        hosts.map(|host| Affected::Host(host.meta.key)).collect()
     }
 
     fn apply_zone(&mut self, zone: Zone) -> Vec<Affected> {
@@ -424,7 +446,9 @@ impl State {
     }
 
     fn affected_hosts_of_zone(&self, zone: &ObjectKey) -> Vec<Affected> {
-        affected_hosts(self.hosts_of_zone.get(zone))
+        let hosts = self.hosts_of_zone.get(zone).into_iter().flatten();
+        let hosts = hosts.filter_map(|id| self.hosts.at(*id));
+        hosts.map(|host| Affected::Host(host.meta.key)).collect()
     }
 
     fn apply_key(&mut self, key: UpdateKey) -> Vec<Affected> {
@@ -439,29 +463,28 @@ impl State {
             return Vec::new();
         }
         let mut affected = self.unlink_key(&name, &key.meta.uid);
+        let Some(id) = self.keys.insert(&key) else {
+            return affected;
+        };
         for digest in key.digests() {
-            self.keys_of_token
-                .entry(digest)
-                .or_default()
-                .insert((key.meta.created, name.clone()));
+            self.keys_of_token.insert(&digest, id, &self.keys);
         }
         affected.extend(self.hosts_of_same_tokens(&key));
-        affected.extend(affected_hosts(self.hosts_of_key.get(&name)));
-        self.keys.insert(name, Arc::new(key));
+        affected.extend(self.linked_hosts(&self.hosts_of_key, &name));
         affected
     }
 
     fn remove_key(&mut self, name: &ObjectKey) -> Vec<Affected> {
-        if !self.keys.contains_key(name) {
+        if self.keys.id(name).is_none() {
             // It was forgotten when its deletion began; now its name is free again.
-            return affected_hosts(self.hosts_of_key.get(name));
+            return self.linked_hosts(&self.hosts_of_key, name);
         }
         self.unlink_key(name, "")
     }
 
     /// Takes out the Secret of this name, to put one with the UID `successor` in its place.
     fn unlink_key(&mut self, name: &ObjectKey, successor: &str) -> Vec<Affected> {
-        let Some(key) = self.keys.remove(name) else {
+        let Some((id, key)) = self.keys.remove(name) else {
             return Vec::new();
         };
         if *key.meta.uid != *successor {
@@ -471,26 +494,34 @@ impl State {
             }
         }
         for digest in key.digests() {
-            if let Some(secrets) = self.keys_of_token.get_mut(&digest) {
-                secrets.remove(&(key.meta.created, name.clone()));
-                if secrets.is_empty() {
-                    self.keys_of_token.remove(&digest);
-                }
-            }
+            self.keys_of_token.remove(&digest, id, &key, &self.keys);
         }
         let mut affected = self.hosts_of_same_tokens(&key);
-        affected.extend(affected_hosts(self.hosts_of_key.get(name)));
+        affected.extend(self.linked_hosts(&self.hosts_of_key, name));
         affected
+    }
+
+    /// The oldest Secret that holds this token.
+    fn oldest_key(&self, token: &TokenDigest) -> Option<UpdateKey> {
+        self.keys_with(token).next()
+    }
+
+    fn keys_with(&self, token: &TokenDigest) -> impl Iterator<Item = UpdateKey> {
+        let keys = self.keys_of_token.get(token).objects(&self.keys);
+        keys.filter(move |key: &UpdateKey| key.digests().any(|digest| digest == *token))
     }
 
     /// Hosts of other Secrets with one of these tokens: which of the Secrets counts may be another one now.
     fn hosts_of_same_tokens(&self, key: &UpdateKey) -> Vec<Affected> {
-        key.digests()
-            .filter_map(|digest| self.keys_of_token.get(&digest))
-            .flatten()
-            .filter(|(_, secret)| *secret != key.meta.key)
-            .flat_map(|(_, secret)| affected_hosts(self.hosts_of_key.get(secret)))
-            .collect()
+        let mut affected = Vec::new();
+        for digest in key.digests() {
+            for other in self.keys_with(&digest) {
+                if other.meta.key != key.meta.key {
+                    affected.extend(self.linked_hosts(&self.hosts_of_key, &other.meta.key));
+                }
+            }
+        }
+        affected
     }
 
     fn apply_namespace(&mut self, name: &str, labels: Labels) -> Vec<Affected> {
@@ -501,46 +532,34 @@ impl State {
         let mut affected = self.rivals_of_namespace(name);
         self.namespaces.insert(name.into(), Arc::new(labels));
         affected.extend(self.rivals_of_namespace(name));
-        let hosts = self.hosts_of_namespace.get(name);
-        for host in hosts
-            .into_iter()
-            .flatten()
-            .filter_map(|h| self.hosts.get(h))
-        {
-            affected.insert(Affected::Host(host.meta.key.clone()));
-            if let Ok(spec) = &host.spec {
-                affected.insert(Affected::Zone(spec.zone.clone()));
+        for host in self.hosts_of_namespace(name) {
+            if let Ok(spec) = host.spec {
+                affected.insert(Affected::Zone(spec.zone));
             }
+            affected.insert(Affected::Host(host.meta.key));
         }
         affected.into_iter().collect()
     }
 
-    fn rivals_of_namespace(&self, name: &str) -> HashSet<Affected> {
+    fn hosts_of_namespace(&self, name: &str) -> impl Iterator<Item = Host> {
         let hosts = self.hosts_of_namespace.get(name).into_iter().flatten();
-        let hosts = hosts.filter_map(|host| self.hosts.get(host));
-        hosts
-            .flat_map(|h| self.rivals(h))
-            .map(Affected::Host)
-            .collect()
+        hosts.filter_map(|id| self.hosts.at(*id))
+    }
+
+    fn rivals_of_namespace(&self, name: &str) -> HashSet<Affected> {
+        let hosts = self.hosts_of_namespace(name);
+        let rivals = hosts.flat_map(|host| self.rivals(&host));
+        rivals.map(Affected::Host).collect()
     }
 }
 
-fn affected_hosts(hosts: Option<&HashSet<ObjectKey>>) -> Vec<Affected> {
-    let hosts = hosts.into_iter().flatten();
-    hosts.map(|key| Affected::Host(key.clone())).collect()
+fn insert_link<K: Eq + Hash + Clone>(links: &mut HashMap<K, HashSet<Id>>, from: &K, to: Id) {
+    links.entry(from.clone()).or_default().insert(to);
 }
 
-fn insert_link<K: Eq + Hash + Clone>(
-    links: &mut HashMap<K, HashSet<ObjectKey>>,
-    from: &K,
-    to: &ObjectKey,
-) {
-    links.entry(from.clone()).or_default().insert(to.clone());
-}
-
-fn remove_link<K: Eq + Hash>(links: &mut HashMap<K, HashSet<ObjectKey>>, from: &K, to: &ObjectKey) {
+fn remove_link<K: Eq + Hash>(links: &mut HashMap<K, HashSet<Id>>, from: &K, to: Id) {
     if let Some(set) = links.get_mut(from) {
-        set.remove(to);
+        set.remove(&to);
         if set.is_empty() {
             links.remove(from);
         }

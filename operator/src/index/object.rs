@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::{Deserialize, Serialize};
 
 /// The namespace and name of an object; the kind is known from where it stands.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ObjectKey {
     pub namespace: Arc<str>,
     pub name: Arc<str>,
@@ -35,13 +36,14 @@ impl fmt::Debug for ObjectKey {
 }
 
 /// The part of an object's metadata that the program uses.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Meta {
     pub key: ObjectKey,
     pub uid: Arc<str>,
     /// Orders the versions of one object (KEP-5504: resource versions compare as numbers).
     pub resource_version: u64,
     pub generation: i64,
+    #[serde(with = "super::packing::time")]
     pub created: Timestamp,
     /// The object has a deletion timestamp and waits for its finalizers.
     pub deleting: bool,

@@ -58,7 +58,7 @@ impl Controller {
             .ok_or(Problem::ZoneGone)?;
         // It may know of more.
         let host = Arc::new(fresh);
-        let prefix = self.index.view().prefix_of(&host).cloned();
+        let prefix = self.index.view().prefix_of(&host);
         let subject = Subject { host, prefix };
         let want = wanted(&subject, zone).ok_or(Problem::ZoneGone)?;
         let published = self.progress.published(&subject.host);

@@ -214,7 +214,7 @@ impl Controller {
             Records::Removed => {}
             Records::AsReported => self.withdraw(&host.meta.key, |_| true),
         }
-        let prefix = self.index.view().prefix_of(host).cloned();
+        let prefix = self.index.view().prefix_of(host);
         let observed = prefix.is_some() || host.reported_at().is_some();
         if !observed && before.is_none() {
             let verdict = Verdict::of(Reason::AwaitingFirstUpdate);

@@ -44,7 +44,7 @@ pub(super) fn judge(index: &Index, spec: &HostSpec) -> Option<Verdict> {
             dynhost_crds::key::MIN_TOKEN_OCTETS
         )));
     }
-    if view.older_key_with_same_token(key).is_some() {
+    if view.older_key_with_same_token(&key).is_some() {
         return Some(Verdict::of(Reason::TokenNotUnique));
     }
     Some(Verdict::of(match key.generated {

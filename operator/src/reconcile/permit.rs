@@ -45,8 +45,8 @@ impl Controller {
             let hosts = view.hosts_of_zone(&zone.meta.key);
             hosts
                 .filter(|host| namespace.is_none_or(|n| *host.meta.key.namespace == *n))
-                .filter_map(|host| host.published.as_ref())
-                .map(|published| names(Some(published)))
+                .filter(|host| host.published.is_some())
+                .map(|host| names(host.published.as_ref()))
                 .sum()
         };
         let mut guard = self.guarding.guard();

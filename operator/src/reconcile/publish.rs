@@ -247,7 +247,7 @@ impl Controller {
         {
             self.index.apply_host_reply(router);
         }
-        let prefix = self.index.view().prefix_of(&fresh).cloned();
+        let prefix = self.index.view().prefix_of(&fresh);
         let host = Arc::new(fresh);
         Ok(Subject { host, prefix })
     }

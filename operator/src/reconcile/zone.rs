@@ -190,6 +190,9 @@ fn algorithm(algorithm: TsigAlgorithm) -> Algorithm {
     }
 }
 
+/// Hosts that are looked at without letting go of the index.
+const CHUNK: usize = 256;
+
 impl Controller {
     /// Brings a zone's finalizer and status to what they should be.
     pub(super) async fn sync_zone(&self, key: &ObjectKey) -> Next {
@@ -245,12 +248,16 @@ impl Controller {
     }
 
     fn count_hosts(&self, zone: &ObjectKey) -> HostsOfZone {
-        let view = self.index.view();
+        let ids = self.index.view().ids_of_zone(zone);
         let mut hosts = HostsOfZone::default();
-        for host in view.hosts_of_zone(zone) {
-            let admitted = view.admission(host).is_ok();
-            hosts.admitted += u32::from(admitted);
-            hosts.in_dns |= host.finalizer && (host.is_known() || host.meta.deleting && admitted);
+        for some in ids.chunks(CHUNK) {
+            let view = self.index.view();
+            for host in some.iter().filter_map(|id| view.host_of_zone(*id, zone)) {
+                let admitted = view.admission(&host).is_ok();
+                hosts.admitted += u32::from(admitted);
+                hosts.in_dns |=
+                    host.finalizer && (host.is_known() || host.meta.deleting && admitted);
+            }
         }
         hosts
     }

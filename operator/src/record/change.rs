@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use super::alias::Alias;
 use super::marker::Marker;
 use crate::name::{Fqdn, RecordName};
+use serde::{Deserialize, Serialize};
 
 /// What is to become of one family's RRset (A or AAAA) at a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +66,7 @@ pub enum Records {
 }
 
 /// What DNS holds of a host, as far as we know.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Known {
     /// Seconds.
     pub ttl: u32,

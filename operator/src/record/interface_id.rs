@@ -3,9 +3,10 @@
 use std::net::Ipv6Addr;
 
 use ipnet::Ipv6Net;
+use serde::{Deserialize, Serialize};
 
 /// The bits of an address behind its prefix; at most the last 80, and not all zero.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InterfaceId(u128);
 
 /// Why a text is not an interface ID.

@@ -9,6 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
 use crate::name::RecordName;
+use serde::{Deserialize, Serialize};
 
 /// The longest marker in octets: one character-string of a TXT record (RFC 1035 section 3.3).
 pub const MAX_OCTETS: usize = 255;
@@ -25,7 +26,7 @@ pub fn marker_name(name: &RecordName) -> String {
 /// Text: `v=1 o=<owner> h=<host> n=<nonce>`, single spaces, then perhaps fields of a later
 /// version, which are kept as they are: a marker is a compare-and-swap value, so what was read
 /// must render to the same octets.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Marker {
     pub owner: OwnerId,
     pub host: HostDigest,
@@ -125,7 +126,7 @@ impl fmt::Display for Marker {
 }
 
 /// Which installation of the operator writes a zone: 1 to 64 characters of `[A-Za-z0-9._-]`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct OwnerId(String);
 
 impl OwnerId {
@@ -162,7 +163,7 @@ impl fmt::Display for OwnerId {
 
 /// Which DynamicHost a marker belongs to: the first 16 octets of SHA-256 of `namespace/name`,
 /// so that the zone does not tell what namespaces and hosts are called.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct HostDigest([u8; 16]);
 
 impl HostDigest {
@@ -198,7 +199,7 @@ impl fmt::Display for HostDigest {
 
 /// 64 random bits, new in every message: two writers never choose the same, so a message that
 /// requires one marker and writes another is a compare-and-swap.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Nonce(u64);
 
 impl Nonce {

@@ -5,12 +5,13 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 
 use ipnet::{IpNet, Ipv4Net};
+use serde::{Deserialize, Serialize};
 
 /// A range of addresses: `198.51.100.0/24`, `2001:db8::/32`, or one address alone.
 ///
 /// Its host bits are zero, and a range of IPv4-mapped IPv6 addresses is the range of the IPv4
 /// addresses. A range of one family never contains an address of the other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Cidr(IpNet);
 
 /// Why a text is not a range. It is for whoever wrote the range, who has to correct it.

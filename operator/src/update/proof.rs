@@ -13,6 +13,7 @@ use subtle::ConstantTimeEq as _;
 use super::protocol::printable;
 use crate::index::key::without_line_end;
 use crate::name::Fqdn;
+use serde::{Deserialize, Serialize};
 
 /// How far the clocks of a client with a key and of the endpoint may differ, in seconds.
 const MAX_SKEW: i64 = 300;
@@ -24,7 +25,7 @@ const MAX_SHA1_AGE: i64 = 15;
 const MAX_SHA1_LEAD: i64 = 5;
 
 /// An Ed25519 public key (RFC 8032).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PublicKey([u8; 32]);
 
 /// Why a text is not a [`PublicKey`]. It is for whoever wrote the key, who has to correct it.
@@ -180,6 +181,14 @@ impl Sha1Secret {
     pub fn new(data: &[u8]) -> Option<Self> {
         let secret = without_line_end(data);
         (!secret.is_empty()).then(|| Self(secret.into()))
+    }
+
+    pub(crate) fn from_octets(octets: Box<[u8]>) -> Self {
+        Self(octets)
+    }
+
+    pub(crate) fn octets(&self) -> &[u8] {
+        &self.0
     }
 
     /// Whether a client's name (see [`CheckIn`](super::protocol::CheckIn)) holds it, or ends within

@@ -452,7 +452,7 @@ impl Fixture {
             .map(|host| {
                 (
                     format!("host {}", host.meta.key),
-                    view.admission(host).map(|_| ()),
+                    view.admission(&host).map(|_| ()),
                 )
             })
             .collect()

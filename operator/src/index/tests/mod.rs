@@ -222,7 +222,7 @@ fn a_token_stands_for_the_hosts_that_name_its_secret_and_the_older_secret_counts
     );
     assert_eq!(f.hosts_of("token-of-team-a"), ["b/three"]);
     let key = f.index.key(&ObjectKey::new("a", "shared")).unwrap();
-    let older = f.index.view().older_key_with_same_token(&key).cloned();
+    let older = f.index.view().older_key_with_same_token(&key);
     assert_eq!(older, Some(ObjectKey::new("b", "shared")));
 
     f.index.remove_key(&ObjectKey::new("b", "shared"));

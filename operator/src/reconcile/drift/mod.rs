@@ -224,13 +224,14 @@ impl Controller {
     /// What DNS should hold of the zone's hosts; `None`: of none anything.
     async fn expectations(&self, key: &ObjectKey, zone: &Zone) -> Option<Comparison<ObjectKey>> {
         let owner = zone.spec.as_ref().ok()?.owner.clone();
-        let hosts: Vec<Arc<Host>> = self.index.view().hosts_of_zone(key).cloned().collect();
         let mut comparison = Comparison::new(owner);
+        let hosts = self.index.view().ids_of_zone(key);
         for chunk in hosts.chunks(CHUNK) {
             {
                 let view = self.index.view();
-                for host in chunk {
-                    if let Some(expected) = self.expected(&view, &host.meta.key, zone)
+                let hosts = chunk.iter().filter_map(|id| view.host_of_zone(*id, key));
+                for host in hosts {
+                    if let Some(expected) = self.expected(&view, &host, zone)
                         && let Ok(spec) = &host.spec
                     {
                         comparison.expect(host.meta.key.clone(), &spec.hostname, expected);
@@ -244,14 +245,13 @@ impl Controller {
 
     /// What DNS should hold of a host; `None` where it is not published, or not for us to change,
     /// or will be looked at anyhow.
-    fn expected(&self, view: &View<'_>, host: &ObjectKey, zone: &Zone) -> Option<Expected> {
-        let host = view.host(host)?;
+    fn expected(&self, view: &View<'_>, host: &Arc<Host>, zone: &Zone) -> Option<Expected> {
         let admitted = view.admission(host).ok()?;
         if host.meta.deleting || admitted.host.suspend || admitted.host.zone != zone.meta.key {
             return None;
         }
         let published = self.progress.published(host)?;
-        let prefix = view.prefix_of(host).cloned();
+        let prefix = view.prefix_of(host);
         if self.progress.is_in_doubt(host, prefix.as_ref()) {
             return None;
         }
@@ -337,7 +337,8 @@ impl Controller {
                 yield_now().await;
             }
             // It was changed meanwhile, by us or in its object: then this says nothing.
-            let now = self.expected(&self.index.view(), &host, zone);
+            let now = self.index.host(&host);
+            let now = now.and_then(|host| self.expected(&self.index.view(), &host, zone));
             if now.as_ref() != Some(&drifted.expected) {
                 continue;
             }

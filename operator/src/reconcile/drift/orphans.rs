@@ -1,7 +1,6 @@
 //! Markers of ours that no host claims.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use tokio::task::yield_now;
 
@@ -29,9 +28,14 @@ impl Controller {
             unclaimed.entry(orphan.host).or_default().push(orphan);
         }
         if !unclaimed.is_empty() {
-            let hosts: Vec<Arc<Host>> = self.index.view().hosts_of_zone(zone).cloned().collect();
+            let hosts = self.index.view().ids_of_zone(zone);
             for chunk in hosts.chunks(CHUNK) {
-                for host in chunk {
+                let hosts: Vec<_> = {
+                    let view = self.index.view();
+                    let hosts = chunk.iter().map(|id| view.host_of_zone(*id, zone));
+                    hosts.flatten().collect()
+                };
+                for host in &hosts {
                     let key = &host.meta.key;
                     let digest = HostDigest::of(&key.namespace, &key.name);
                     if let Some(of_host) = unclaimed.get_mut(&digest) {
