@@ -315,7 +315,7 @@ pub struct Alias {
 
 /// What stands at an alias.
 #[derive(
-    Serialize, Deserialize, schemars::JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq,
+    Serialize, Deserialize, schemars::JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Hash,
 )]
 pub enum AliasType {
     /// The host's addresses.

@@ -98,7 +98,7 @@ pub struct FromPrefix {
 }
 
 /// What the controller last wrote to DNS.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Hash, Serialize, Deserialize)]
 pub struct PublishedState {
     pub known: Known,
     pub marker: Option<Marker>,

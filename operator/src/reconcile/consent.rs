@@ -83,7 +83,7 @@ impl Controller {
         };
         match self.remove_records(host, spec, zone).await {
             Ok(()) => {
-                self.progress.succeeded(&host.meta, None);
+                self.progress.succeeded(host, None);
                 self.withdraw(&host.meta.key, |_| true);
                 (None, None, Next::Idle)
             }

@@ -247,7 +247,7 @@ impl Controller {
         let failed = |problem: &Problem| Verdict::of(problem.reason()).saying(problem.to_string());
         let (verdict, next) = match problem {
             None => {
-                self.progress.succeeded(&host.meta, state.clone());
+                self.progress.succeeded(&host, state.clone());
                 if state.is_none() {
                     self.withdraw(&host.meta.key, |_| true);
                 }
@@ -261,7 +261,7 @@ impl Controller {
             Some(Problem::HostGone) => (None, Next::Idle),
             Some(Problem::Overtaken) => (None, Next::After(Duration::ZERO)),
             Some(problem @ Problem::Prefix(_)) => {
-                self.progress.succeeded(&host.meta, state.clone());
+                self.progress.succeeded(&host, state.clone());
                 (Some(failed(&problem)), Next::Idle)
             }
             Some(problem) => {
@@ -280,7 +280,7 @@ impl Controller {
     /// Removes a deleted host's records, then our finalizer.
     async fn delete_host(&self, host: &Arc<Host>) -> Next {
         if !host.finalizer {
-            self.progress.forget(&host.meta.key);
+            self.progress.ended(&host.meta);
             self.forget_deletion(&host.meta.key);
             return Next::Idle;
         }
@@ -330,7 +330,10 @@ impl Controller {
         let removed =
             finalizer::remove::<Stored<DynamicHost>>(&self.client, &host.meta, HOST_FINALIZER);
         match within(CALL, removed).await {
-            Ok(_) => Next::Idle,
+            Ok(_) => {
+                self.progress.ended(&host.meta);
+                Next::Idle
+            }
             Err(error) => {
                 tracing::warn!(host = %host.meta.key, %error, "finalizer not removed");
                 Next::After(match error {

@@ -2,6 +2,7 @@
 //! which attempt failed, why, and until when it is not repeated.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -63,7 +64,16 @@ impl Inputs {
 
 /// The progress of every host that has been published or has failed since the start.
 #[derive(Default)]
-pub(super) struct Progresses(Mutex<HashMap<ObjectKey, Progress>>);
+pub(super) struct Progresses(Mutex<All>);
+
+#[derive(Default)]
+struct All {
+    /// Of those of which status does not tell all.
+    open: HashMap<ObjectKey, Box<Progress>>,
+    /// By the number of their UID, the others: what status told when it told all. They are nearly
+    /// all, so little is kept of them.
+    settled: HashMap<u128, u64>,
+}
 
 #[derive(Debug)]
 struct Progress {
@@ -89,14 +99,14 @@ struct Failure {
 }
 
 impl Progresses {
-    fn all(&self) -> MutexGuard<'_, HashMap<ObjectKey, Progress>> {
+    fn all(&self) -> MutexGuard<'_, All> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Looks at the progress of this very host, not at that of a former one of the same name.
     fn of<T>(&self, meta: &Meta, look: impl FnOnce(&Progress) -> T) -> Option<T> {
         let all = self.all();
-        let progress = all.get(&meta.key).filter(|p| p.uid == meta.uid)?;
+        let progress = all.open.get(&meta.key).filter(|p| p.uid == meta.uid)?;
         Some(look(progress))
     }
 
@@ -119,14 +129,22 @@ impl Progresses {
 
     /// Whether this very host was published by us, or was tried to be.
     pub(super) fn knows(&self, meta: &Meta) -> bool {
-        self.of(meta, |_| ()).is_some()
+        let is_settled = self.all().settled.contains_key(&number_of(&meta.uid));
+        is_settled || self.of(meta, |_| ()).is_some()
     }
 
     /// Whether DNS may say something else than [`Self::published`].
     /// `prefix` is the one that the host's IPv6 address is made from.
     pub(super) fn is_in_doubt(&self, host: &Host, prefix: Option<&ObservedPrefix>) -> bool {
         let known = self.current(host, |progress| progress.failure.is_some());
-        known.unwrap_or_else(|| host.has_changed_since_published(prefix))
+        let settled = || {
+            let told = *self.all().settled.get(&number_of(&host.meta.uid))?;
+            // Somebody else has written status since.
+            Some(told != hash_of(&host.published))
+        };
+        known
+            .or_else(settled)
+            .unwrap_or_else(|| host.has_changed_since_published(prefix))
     }
 
     /// The problem of the last attempt and how long it is not repeated, where that is so.
@@ -139,15 +157,23 @@ impl Progresses {
         waits.flatten()
     }
 
-    /// All is published.
-    pub(super) fn succeeded(&self, meta: &Meta, published: Option<PublishedState>) {
+    /// All is published, and this is in DNS now.
+    pub(super) fn succeeded(&self, host: &Host, published: Option<PublishedState>) {
+        let Meta { key, uid, .. } = &host.meta;
+        let mut all = self.all();
+        if host.published == published {
+            all.open.remove(key);
+            all.settled.insert(number_of(uid), hash_of(&published));
+            return;
+        }
+        all.settled.remove(&number_of(uid));
         let progress = Progress {
-            uid: meta.uid.clone(),
+            uid: uid.clone(),
             published,
             noted: Timestamp::now(),
             failure: None,
         };
-        self.all().insert(meta.key.clone(), progress);
+        all.open.insert(key.clone(), Box::new(progress));
     }
 
     /// An attempt failed, after which `published` is in DNS as far as we know; when to try again.
@@ -159,7 +185,9 @@ impl Progresses {
         problem: &Problem,
     ) -> Next {
         let mut all = self.all();
+        all.settled.remove(&number_of(&host.meta.uid));
         let former = all
+            .open
             .remove(&host.meta.key)
             .filter(|p| p.uid == host.meta.uid);
         let former = former.and_then(|progress| progress.failure);
@@ -181,7 +209,7 @@ impl Progresses {
             noted: Timestamp::now(),
             failure: Some(failure),
         };
-        all.insert(host.meta.key.clone(), progress);
+        all.open.insert(host.meta.key.clone(), Box::new(progress));
         wait.map_or(Next::Idle, Next::After)
     }
 
@@ -196,15 +224,41 @@ impl Progresses {
     /// Lets a failed attempt be repeated at once; whether there was one.
     pub(super) fn repeat(&self, host: &ObjectKey) -> bool {
         let mut all = self.all();
-        let failure = all.get_mut(host).and_then(|p| p.failure.as_mut());
+        let failure = all.open.get_mut(host).and_then(|p| p.failure.as_mut());
         failure
             .map(|failure| failure.until = Instant::now())
             .is_some()
     }
 
+    /// The host is gone.
     pub(super) fn forget(&self, host: &ObjectKey) {
-        self.all().remove(host);
+        self.all().open.remove(host);
     }
+
+    /// The host goes, and has no records any more.
+    pub(super) fn ended(&self, host: &Meta) {
+        self.forget(&host.key);
+        self.all().settled.remove(&number_of(&host.uid));
+    }
+}
+
+/// A UID as a number; that of one that is no UUID is made up.
+fn number_of(uid: &str) -> u128 {
+    let mut digits = uid.bytes().filter(|octet| *octet != b'-');
+    let number = digits.try_fold((0_u128, 0), |(number, count), digit| {
+        let digit = char::from(digit).to_digit(16)?;
+        Some((number << 4 | u128::from(digit), count + 1))
+    });
+    match number {
+        Some((number, 32)) => number,
+        _ => hash_of(uid).into(),
+    }
+}
+
+fn hash_of(value: &(impl Hash + ?Sized)) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
 }
 
 #[cfg(test)]
@@ -276,9 +330,29 @@ mod tests {
         let second = progresses.failed(&host, None, inputs.clone(), &problem);
         assert_eq!(second, Next::After(first * 2));
         assert!(progresses.is_in_doubt(&host, None));
-        progresses.succeeded(&host.meta, None);
+        progresses.succeeded(&host, None);
         assert_eq!(progresses.waits(&host, &inputs), None);
         assert!(!progresses.is_in_doubt(&host, None));
+    }
+
+    #[test]
+    fn what_status_tells_in_full_is_in_doubt_only_where_somebody_else_writes_it() {
+        let published = |address: &str| {
+            json!({"observedGeneration": 2, "published": {"at": "2026-01-01T00:00:00Z", "rrsets": [
+                {"name": "home.dyn.example.org", "type": "A", "ttl": 60, "values": [address]}]}})
+        };
+        let progresses = Progresses::default();
+        let ours = host(&json!({}), published("198.51.100.1"));
+        assert!(!progresses.knows(&ours.meta) && progresses.is_in_doubt(&ours, None));
+        progresses.succeeded(&ours, ours.published.clone());
+        assert!(progresses.knows(&ours.meta) && !progresses.is_in_doubt(&ours, None));
+        assert_eq!(progresses.published(&ours), ours.published);
+        let forged = host(&json!({}), published("198.51.100.2"));
+        assert!(progresses.is_in_doubt(&forged, None));
+        let another = host(&json!({"uid": "other"}), published("198.51.100.1"));
+        assert!(!progresses.knows(&another.meta));
+        progresses.ended(&ours.meta);
+        assert!(!progresses.knows(&ours.meta));
     }
 
     #[test]
@@ -299,7 +373,11 @@ mod tests {
                 json!({"published": published(theirs, "198.51.100.2")}),
             );
             let progresses = Progresses::default();
-            progresses.succeeded(&noted.meta, noted.published.clone());
+            let before = host(
+                &json!({}),
+                json!({"published": published(Some("0"), "198.51.100.0")}),
+            );
+            progresses.succeeded(&before, noted.published.clone());
             let found = progresses.published(&now);
             let expected = if is_theirs {
                 now.published

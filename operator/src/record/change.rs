@@ -66,7 +66,7 @@ pub enum Records {
 }
 
 /// What DNS holds of a host, as far as we know.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Known {
     /// Seconds.
     pub ttl: u32,

@@ -71,7 +71,13 @@ async fn start(scale: &Scale, rounds: &mut Rounds) -> Result<()> {
     let probes = 1;
     rounds.updates += (scale.updates().await? - updates).saturating_sub(probes);
     let events = operator_events(stack, mark).await?;
-    rounds.writes += events.iter().filter(|event| event.is_write()).count();
+    for write in events.iter().filter(|event| event.is_write()) {
+        rounds.writes += 1;
+        println!(
+            "a start writes: {} {}/{} {}",
+            write.verb, write.resource, write.subresource, write.name
+        );
+    }
     stack.operator.terminate().await?;
     Ok(())
 }
