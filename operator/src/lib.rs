@@ -24,5 +24,6 @@ pub mod provider;
 pub mod reconcile;
 pub mod record;
 pub mod run;
+pub mod under_way;
 pub mod update;
 pub mod watch;

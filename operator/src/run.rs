@@ -1,7 +1,6 @@
 //! Wires and spawns everything; the only file that does.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -30,6 +29,7 @@ use crate::metrics::Metrics;
 use crate::reconcile::Controller;
 use crate::reconcile::events::{self, Events};
 use crate::reconcile::status::StatusWriter;
+use crate::under_way::Calls;
 use crate::watch::{Freshness, Told, watch};
 
 /// How long requests under way and status writes may take once the process is told to end.
@@ -76,7 +76,7 @@ async fn operate(options: RunOptions) -> anyhow::Result<()> {
     let index = Arc::new(Index::new(affected_sender));
     let freshness = Arc::new(Freshness::default());
     let metrics = Arc::new(Metrics::default());
-    let endpoint_patches = Arc::new(AtomicUsize::new(0));
+    let endpoint_patches = Arc::new(Calls::default());
     let (stop, stopped) = state::channel(false);
     let when_stopped = || {
         let mut stopped = stopped.clone();
@@ -95,23 +95,24 @@ async fn operate(options: RunOptions) -> anyhow::Result<()> {
         let (events, event_queue) = Events::new(metrics.clone());
         tasks.spawn(events::send(client.clone(), event_queue));
         let (outcomes_sender, outcomes) = mpsc::unbounded_channel();
-        let status = StatusWriter {
-            client: client.clone(),
-            index: index.clone(),
-            events: events.clone(),
-            metrics: metrics.clone(),
-            endpoint_patches: endpoint_patches.clone(),
-        };
-        tasks.spawn(status.run(outcomes));
         let controller = Controller::new(
             client.clone(),
             index.clone(),
             freshness.clone(),
             metrics.clone(),
-            events,
+            events.clone(),
             outcomes_sender,
             options.drift_interval,
         );
+        let status = StatusWriter {
+            client: client.clone(),
+            index: index.clone(),
+            events,
+            metrics: metrics.clone(),
+            endpoint_patches: endpoint_patches.clone(),
+            dns_changes: controller.dns_changes(),
+        };
+        tasks.spawn(status.run(outcomes));
         let controller = Arc::new(controller);
         let (watcher, end) = (controller.clone(), when_stopped());
         tasks.spawn(async move { watcher.watch_drift(end).await });

@@ -20,11 +20,11 @@ mod tests;
 mod whoami;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 
 use crate::config::EndpointOptions;
 use crate::index::Index;
 use crate::metrics::Metrics;
+use crate::under_way::Calls;
 use crate::update::client_address::ProxyTrust;
 use crate::watch::Freshness;
 use heartbeat::Heartbeats;
@@ -53,7 +53,7 @@ impl Endpoint {
         freshness: Arc<Freshness>,
         client: kube::Client,
         metrics: Arc<Metrics>,
-        patches: Arc<AtomicUsize>,
+        patches: Arc<Calls>,
         options: EndpointOptions,
     ) -> Self {
         let budgets = Arc::new(Budgets::new(&options.limits, metrics.clone()));

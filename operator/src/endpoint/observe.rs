@@ -1,7 +1,6 @@
 //! Stores a report through the API server.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -14,6 +13,7 @@ use super::limits::Budgets;
 use crate::index::Index;
 use crate::index::host::Host;
 use crate::metrics::Metrics;
+use crate::under_way::Calls;
 use crate::update::decide::{Addresses, Decision, News, Reliance, SignedTime, decide};
 use crate::update::patch::{Guard, Provenance, guarded_patch};
 use crate::watch::Freshness;
@@ -35,7 +35,7 @@ pub(super) struct Observer {
     freshness: Arc<Freshness>,
     metrics: Arc<Metrics>,
     budgets: Arc<Budgets>,
-    patches: Arc<AtomicUsize>,
+    patches: Arc<Calls>,
     permits: Semaphore,
     locks: HostLocks,
     doubts: Doubts,
@@ -92,7 +92,7 @@ impl Observer {
         freshness: Arc<Freshness>,
         metrics: Arc<Metrics>,
         budgets: Arc<Budgets>,
-        patches: Arc<AtomicUsize>,
+        patches: Arc<Calls>,
     ) -> Self {
         Self {
             api,
@@ -125,7 +125,7 @@ impl Observer {
         if !self.budgets.may_change(&host.meta.uid) {
             return Ok(Observed::TooOften);
         }
-        let _under_way = UnderWay::new(&self.patches);
+        let _under_way = self.patches.begin();
         let _lock = self.locks.lock(&host.meta.key).await;
         // Never closed, so it cannot fail; and without a permit nothing is worse than slower.
         let _permit = self.permits.acquire().await.ok();
@@ -232,21 +232,5 @@ fn news_of(decision: Decision) -> Result<News, Observed> {
         Decision::NoChange => Err(Observed::NoChange),
         Decision::Suspended => Err(Observed::Suspended),
         Decision::Replayed => Err(Observed::Replayed),
-    }
-}
-
-/// Counts a write, waiting or in flight, while it lives.
-struct UnderWay<'a>(&'a AtomicUsize);
-
-impl<'a> UnderWay<'a> {
-    fn new(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(count)
-    }
-}
-
-impl Drop for UnderWay<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

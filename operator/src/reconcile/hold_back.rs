@@ -1,11 +1,11 @@
-//! PURE: whether status writes wait for a burst of endpoint patches.
+//! PURE: whether status writes wait for a burst of endpoint patches, or of changes in DNS.
 //!
-//! The API server's writes are the scarce thing, and a client waits for a patch, while nobody waits
-//! for a status. So status goes out when the burst is over, or has lasted too long.
+//! The API server's writes are the scarce thing, and a client waits for a patch, and everybody for
+//! DNS, while nobody waits for a status. So status goes out when the burst is over, or has lasted too long.
 
 use std::time::{Duration, Instant};
 
-/// A burst is over when no patch was seen for this long.
+/// A burst is over when nothing of it was seen for this long.
 const QUIET: Duration = Duration::from_millis(20);
 
 /// Status is never older than this because of a burst.
@@ -14,21 +14,21 @@ const LONGEST: Duration = Duration::from_secs(5);
 /// How often to look again while holding back.
 pub(super) const STEP: Duration = Duration::from_millis(5);
 
-/// Follows bursts of endpoint patches.
+/// Follows bursts.
 #[derive(Debug, Default)]
 pub(super) struct HoldBack {
-    last_patch: Option<Instant>,
+    last_seen: Option<Instant>,
     since: Option<Instant>,
 }
 
 impl HoldBack {
-    /// Whether what waits has to wait on; `patching`: an endpoint patch is under way now.
-    pub(super) fn holds(&mut self, now: Instant, patching: bool) -> bool {
-        if patching {
-            self.last_patch = Some(now);
+    /// Whether what waits has to wait on; `is_burst`: it is one now.
+    pub(super) fn holds(&mut self, now: Instant, is_burst: bool) -> bool {
+        if is_burst {
+            self.last_seen = Some(now);
         }
-        let is_burst = |last: Instant| now.saturating_duration_since(last) < QUIET;
-        if !self.last_patch.is_some_and(is_burst) {
+        let is_recent = |last: Instant| now.saturating_duration_since(last) < QUIET;
+        if !self.last_seen.is_some_and(is_recent) {
             self.since = None;
             return false;
         }

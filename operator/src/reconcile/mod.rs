@@ -42,6 +42,7 @@ use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 use crate::index::object::ObjectKey;
 use crate::index::{Affected, Index};
 use crate::metrics::Metrics;
+use crate::under_way::Calls;
 use crate::watch::Freshness;
 use drift::Drift;
 use events::Events;
@@ -98,6 +99,8 @@ pub struct Controller {
     events: Events,
     zones: Zones,
     outcomes: mpsc::UnboundedSender<(ObjectKey, Outcome)>,
+    /// What waits for a name server.
+    dns_changes: Arc<Calls>,
     progress: Progresses,
     guarding: Guarding,
     calls: Semaphore,
@@ -126,6 +129,7 @@ impl Controller {
             events,
             zones: Zones::default(),
             outcomes,
+            dns_changes: Arc::default(),
             progress: Progresses::default(),
             guarding: Guarding::default(),
             calls: Semaphore::new(CALLS),
@@ -133,6 +137,11 @@ impl Controller {
             again,
             told_again: tokio::sync::Mutex::new(told_again),
         }
+    }
+
+    /// What waits for a name server.
+    pub fn dns_changes(&self) -> Arc<Calls> {
+        self.dns_changes.clone()
     }
 
     /// Looks at what is affected, until `stop`; then finishes what is under way, for a limited time.

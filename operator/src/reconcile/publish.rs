@@ -143,6 +143,7 @@ impl Controller {
             let applied = match step.needs_look {
                 true => Err(ApplyError::Unknown(String::new())),
                 false => {
+                    let _under_way = self.dns_changes.begin();
                     let applied = access.lane.apply(change(&want, &step, &marker)).await;
                     self.metrics.count_dns_change(result_label(&applied));
                     applied

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use dynhost_crds::CONTROLLER_FIELD_MANAGER;
@@ -25,6 +24,7 @@ use crate::index::object::{Meta, ObjectKey};
 use crate::index::stored::Stored;
 use crate::metrics::Metrics;
 use crate::record::alias::Alias;
+use crate::under_way::Calls;
 
 /// A verdict with the sentence for people, where it is another one than the reason's own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -149,6 +149,10 @@ const IN_FLIGHT: Limits = Limits {
 /// one write, and its second patch does not meet the write that its first one caused.
 const SETTLE: Duration = Duration::from_millis(10);
 
+/// So many changes that wait for a name server are a burst, such as of a zone that is written anew:
+/// what is told of the first of them does not take the machine away from the others.
+const MANY_CHANGES: usize = 100;
+
 /// Writes of one outcome at once, where others write the object at the same time.
 const ATTEMPTS: usize = 3;
 
@@ -162,7 +166,9 @@ pub struct StatusWriter {
     pub events: Events,
     pub metrics: Arc<Metrics>,
     /// Endpoint patches in flight.
-    pub endpoint_patches: Arc<AtomicUsize>,
+    pub endpoint_patches: Arc<Calls>,
+    /// What waits for a name server.
+    pub dns_changes: Arc<Calls>,
 }
 
 impl StatusWriter {
@@ -175,8 +181,9 @@ impl StatusWriter {
         let mut hold_back = HoldBack::default();
         while open || !latest.is_empty() || !writing.is_empty() {
             let now = Instant::now();
-            let patching = self.endpoint_patches.load(Ordering::Relaxed) > 0;
-            let held = open && !latest.is_empty() && hold_back.holds(now, patching);
+            let is_burst =
+                self.endpoint_patches.number() > 0 || self.dns_changes.number() >= MANY_CHANGES;
+            let held = open && !latest.is_empty() && hold_back.holds(now, is_burst);
             while !held && let Some(key) = queue.pop(now) {
                 match latest.remove(&key) {
                     Some(outcome) => writing.push(self.write(key, outcome)),
