@@ -284,9 +284,10 @@ impl Attempt {
         self.passes
     }
 
-    /// Whether the names go out one by one, and some have: the others get the same marker.
+    /// Whether the names go out one by one, and the host's own, which is the first, has: the others
+    /// get the same marker.
     pub fn is_mid_pass(&self) -> bool {
-        !self.settled.is_empty()
+        self.settled.contains(self.hostname.as_str())
     }
 
     /// The message was applied, with this marker beside what has one.
@@ -301,11 +302,9 @@ impl Attempt {
         let aliases = mem::take(&mut after.aliases).into_iter();
         let free = aliases.filter(|alias| !self.is_foreign(&alias.name));
         after.aliases = free.collect();
-        let aliases = after.aliases.iter().chain(&self.known.aliases);
-        if aliases
-            .into_iter()
-            .any(|alias| !self.settled.contains(&alias.name))
-        {
+        let mut aliases = after.aliases.iter().chain(&self.known.aliases);
+        let is_open = |alias: &Alias| !self.settled.contains(&alias.name);
+        if !self.is_mid_pass() || aliases.any(is_open) {
             return;
         }
         let has_marker = self.ours.mode == OwnershipMode::Marker && !after.is_empty();

@@ -333,28 +333,39 @@ fn an_alias_that_somebody_else_has_costs_no_other_name() {
 
 #[test]
 fn an_alias_that_was_never_ours_and_is_not_wanted_any_more_is_nobodys_business() {
-    for kind in [AliasType::Address, AliasType::Cname] {
+    fn check(mode: OwnershipMode, kind: AliasType) {
         let mut server = Server::default();
         let foreign = Node {
             cname: Some("elsewhere.example".to_owned()),
             ..Node::default()
         };
         server.nodes.insert(name(WWW), foreign.clone());
-        let mut attempt = fresh(OwnershipMode::Marker);
+        let mut attempt = fresh(mode);
         let want = desired(Some(7), &[]);
         assert!(run(&mut attempt, &mut server, &want, &mut 0, &[], false));
         // It was announced, and never written.
         let (known, marker) = attempt.state();
         let known = known.clone().with(&[alias(WWW, kind)]);
         let hostname = Fqdn::parse(HOST).unwrap();
-        let ours = ours(OwnershipMode::Marker);
-        let mut attempt = Attempt::new(hostname, ours, known, marker.cloned(), true);
+        let mut attempt = Attempt::new(hostname, ours(mode), known, marker.cloned(), true);
         let want = desired(Some(8), &[]);
         assert!(run(&mut attempt, &mut server, &want, &mut 10, &[], false));
-        assert_eq!(attempt.foreign(), [], "{kind:?}");
+        assert_eq!(attempt.foreign(), [], "{mode:?} {kind:?}");
         assert!(attempt.state().0.aliases.is_empty());
-        assert_eq!(server.node(&name(HOST)).ipv4, [address(8)]);
+        assert_eq!(
+            server.node(&name(HOST)).ipv4,
+            [address(8)],
+            "{mode:?} {kind:?}"
+        );
         assert_eq!(server.node(&name(WWW)), foreign);
+    }
+    for mode in [
+        OwnershipMode::Marker,
+        OwnershipMode::Values,
+        OwnershipMode::None,
+    ] {
+        check(mode, AliasType::Address);
+        check(mode, AliasType::Cname);
     }
 }
 
