@@ -30,10 +30,6 @@ use crate::record::drift::{Drifted, Expected};
 use crate::record::marker::{HostDigest, Marker, Nonce};
 use crate::record::recovery::{Ours, our_marker};
 
-/// Attempts of one reconcile, and as many again for each name; more mean that somebody writes the
-/// same records all the time.
-const ATTEMPTS: usize = 8;
-
 /// What an attempt to publish came to.
 pub(super) struct Publication {
     /// What is in DNS; `None`: nothing of ours.
@@ -130,7 +126,7 @@ impl Controller {
             want = wanted(subject, records)?;
         }
         let mut pass_marker = None;
-        for _ in 0..ATTEMPTS * (1 + want.aliases.len()) {
+        for _ in 0..attempt.most_steps(&want) {
             let Some(step) = attempt.next(&want) else {
                 return outcome(&attempt, &want);
             };
@@ -198,16 +194,10 @@ impl Controller {
             (None, None) => true,
         };
         let in_doubt = !is_as_marked || self.progress.is_in_doubt(host, prefix.as_ref());
-        Some(Attempt::new(
-            host.spec.as_ref().ok()?.hostname.clone(),
-            ours,
-            state
-                .map(|state| state.known.clone())
-                .unwrap_or_default()
-                .with(&host.pending),
-            marker.cloned(),
-            in_doubt,
-        ))
+        let hostname = host.spec.as_ref().ok()?.hostname.clone();
+        let known = state.map(|state| state.known.clone()).unwrap_or_default();
+        let attempt = Attempt::new(hostname, ours, known, marker.cloned(), in_doubt);
+        Some(attempt.with_announced(&host.pending))
     }
 
     /// The host, and the one that reports its prefix, as the API server has them: the index may be

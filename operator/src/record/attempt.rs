@@ -18,6 +18,9 @@ use super::marker::Marker;
 use super::recovery::{AtName, Attempted, Ours, Recovery, recover};
 use crate::name::{Fqdn, RecordName};
 
+/// Steps of one attempt for each name.
+const STEPS: usize = 8;
+
 /// See the module's documentation.
 #[derive(Debug, Clone)]
 pub struct Attempt {
@@ -121,6 +124,24 @@ impl Attempt {
             foreign: Vec::new(),
             passes: 0,
         }
+    }
+
+    /// Aliases may be there as well that were announced, and of which nobody knows what became.
+    pub fn with_announced(mut self, pending: &[Alias]) -> Self {
+        let told = self.known.aliases.len();
+        self.known = mem::take(&mut self.known).with(pending);
+        let is_unproved = self.known.aliases.len() > told;
+        // Only a look tells whose they are.
+        self.in_doubt |= is_unproved && self.ours.mode == OwnershipMode::None;
+        self
+    }
+
+    /// After so many steps somebody else is writing the same records all the time. What is to go
+    /// takes steps as well.
+    pub fn most_steps(&self, desired: &Desired) -> usize {
+        let is_known = |alias: &&Alias| self.known.aliases.iter().any(|a| a.name == alias.name);
+        let new = desired.aliases.iter().filter(|alias| !is_known(alias));
+        STEPS * (1 + self.known.aliases.len() + new.count())
     }
 
     /// DNS was found to hold something else than what is known here: `found` tells what, at each
