@@ -77,7 +77,7 @@ impl Controller {
             .remove_names(&subject, zone, &access, published.as_ref(), &want, &names)
             .await
         {
-            Err(Problem::Unavailable { .. }) if names.len() > 1 && !access.lane.is_paused() => {
+            Err(Problem::Unsettled(_)) if names.len() > 1 => {
                 for name in &names {
                     let name = std::slice::from_ref(name);
                     self.remove_names(&subject, zone, &access, published.as_ref(), &want, name)
@@ -141,9 +141,6 @@ impl Controller {
                 }
             }
         }
-        Err(Problem::Unavailable {
-            detail,
-            retry_after: None,
-        })
+        Err(Problem::Unsettled(detail))
     }
 }

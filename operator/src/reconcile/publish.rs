@@ -172,10 +172,9 @@ impl Controller {
                 self.tell_address(&subject.host, before.as_ref(), state.as_ref());
             }
         }
-        Err(Problem::Unavailable {
-            detail: "somebody else keeps changing the records".to_owned(),
-            retry_after: None,
-        })
+        Err(Problem::Unsettled(
+            "somebody else keeps changing the records".to_owned(),
+        ))
     }
 
     fn begin(
@@ -222,10 +221,9 @@ impl Controller {
             admitted.is_ok_and(|admitted| !admitted.host.suspend)
         };
         if !may_go_on {
-            return Err(Problem::Unavailable {
-                detail: "the host was changed meanwhile".to_owned(),
-                retry_after: None,
-            });
+            return Err(Problem::Unsettled(
+                "the host was changed meanwhile".to_owned(),
+            ));
         }
         let router = fresh
             .spec
@@ -256,10 +254,9 @@ impl Controller {
         let mut pending = host.pending.to_vec();
         pending.extend(new);
         if pending.len() > MAX_PENDING_ALIASES {
-            return Err(Problem::Unavailable {
-                detail: "too many aliases are about to be written".to_owned(),
-                retry_after: None,
-            });
+            return Err(Problem::Unsettled(
+                "too many aliases are about to be written".to_owned(),
+            ));
         }
         let announced = status::announce(&self.client, &self.metrics, host, &pending).await;
         let announced = match announced {
@@ -273,10 +270,9 @@ impl Controller {
                 return Err(Problem::Overtaken);
             }
             Err(error) => {
-                return Err(Problem::Unavailable {
-                    detail: format!("the API server was not told of the aliases: {error}"),
-                    retry_after: None,
-                });
+                return Err(Problem::Unsettled(format!(
+                    "the API server was not told of the aliases: {error}"
+                )));
             }
         };
         self.index.apply_host_reply(announced.clone());
@@ -287,9 +283,10 @@ impl Controller {
     pub(super) async fn get_host(&self, key: &ObjectKey) -> Result<Option<Host>, Problem> {
         let _permit = self.may_call().await;
         let host = status::get(&self.client, key).await;
-        host.map_err(|error| Problem::Unavailable {
-            detail: format!("the API server did not tell the host's addresses: {error}"),
-            retry_after: None,
+        host.map_err(|error| {
+            Problem::Unsettled(format!(
+                "the API server did not tell the host's addresses: {error}"
+            ))
         })
     }
 
@@ -431,10 +428,8 @@ fn published(subject: &Subject, attempt: &Attempt) -> Option<PublishedState> {
 /// A value that no other message has: what fences a late writer.
 fn nonce() -> Result<Nonce, Problem> {
     let mut bits = [0; 8];
-    aws_lc_rs::rand::fill(&mut bits).map_err(|_| Problem::Unavailable {
-        detail: "the system has no randomness".to_owned(),
-        retry_after: None,
-    })?;
+    aws_lc_rs::rand::fill(&mut bits)
+        .map_err(|_| Problem::Unsettled("the system has no randomness".to_owned()))?;
     Ok(Nonce::from_bits(u64::from_be_bytes(bits)))
 }
 
