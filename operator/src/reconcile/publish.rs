@@ -126,11 +126,12 @@ impl Controller {
             want = wanted(subject, records)?;
         }
         let mut pass_marker = None;
+        let mut has_sent = false;
         for _ in 0..attempt.most_steps(&want) {
             let Some(step) = attempt.next(&want) else {
                 return outcome(&attempt, &want);
             };
-            self.announce(subject, &step).await?;
+            self.announce(subject, &step, has_sent).await?;
             let passes = attempt.passes();
             let marker = match pass_marker.take() {
                 Some(marker) => marker,
@@ -139,6 +140,7 @@ impl Controller {
             let applied = match step.needs_look {
                 true => Err(ApplyError::Unknown(String::new())),
                 false => {
+                    has_sent = true;
                     let applied = access.lane.apply(change(&want, &step, &marker)).await;
                     self.metrics.count_dns_change(result_label(&applied));
                     applied
@@ -242,8 +244,13 @@ impl Controller {
 
     /// Tells in status which aliases a message is about to write for the first time: should we die
     /// before we can say that they are there, and the spec be changed meanwhile, nothing else would
-    /// tell whose they are.
-    async fn announce(&self, subject: &mut Subject, step: &Step) -> Result<(), Problem> {
+    /// tell whose they are. `has_sent`: other messages of the attempt are out already.
+    async fn announce(
+        &self,
+        subject: &mut Subject,
+        step: &Step,
+        has_sent: bool,
+    ) -> Result<(), Problem> {
         let host = &subject.host;
         let published = host.published.as_ref();
         let told = published.map_or(&[][..], |state| &state.known.aliases[..]);
@@ -262,12 +269,13 @@ impl Controller {
         let announced = match announced {
             Ok(announced) => announced,
             // The watch is behind.
-            Err(kube::Error::Api(status)) if status.code == 409 => {
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {
                 let fresh = self.get_host(&host.meta.key).await?;
+                let problem = conflict(host, fresh.as_ref(), has_sent);
                 fresh
                     .into_iter()
                     .for_each(|fresh| self.index.apply_host_reply(fresh));
-                return Err(Problem::Overtaken);
+                return Err(problem);
             }
             Err(error) => {
                 return Err(Problem::Unsettled(format!(
@@ -353,6 +361,16 @@ fn is_marker_lost(step: &Step, found: &[Found], ours: &Ours) -> bool {
     names.any(|(planned, found)| {
         matches!(planned.basis, Basis::Marker(_)) && our_marker(found, ours).is_none()
     })
+}
+
+/// Why status could not be written: `fresh` is what the API server has by the name of `host`.
+/// What became of a message that went out before (`has_sent`) must not be forgotten.
+fn conflict(host: &Host, fresh: Option<&Host>, has_sent: bool) -> Problem {
+    match fresh.is_some_and(|fresh| fresh.meta.uid == host.meta.uid) {
+        false => Problem::HostGone,
+        true if has_sent => Problem::Unsettled("the host has been written meanwhile".to_owned()),
+        true => Problem::Overtaken,
+    }
 }
 
 /// What keeps DNS from saying all that is desired, now that nothing more can be written.
@@ -443,5 +461,36 @@ pub(super) fn result_label<T>(applied: &Result<T, ApplyError>) -> &'static str {
         Err(ApplyError::Rejected(_)) => "rejected",
         Err(ApplyError::Unavailable { .. }) => "unavailable",
         Err(ApplyError::Unknown(_)) => "unknown",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_host_that_another_one_has_followed_is_gone_and_what_was_sent_is_remembered() {
+        let host = |uid: &str| {
+            let object = json!({
+                "metadata": {"name": "home", "namespace": "family", "uid": uid,
+                             "resourceVersion": "1", "generation": 1,
+                             "creationTimestamp": "2026-01-01T00:00:00Z"},
+                "spec": {"hostname": "home.dyn.example.org", "zoneRef": {"name": "dyn"}},
+            });
+            Host::from_object(&serde_json::from_value(object).unwrap()).unwrap()
+        };
+        let check = |fresh: Option<&str>, has_sent, remembers, gone| {
+            let fresh = fresh.map(host);
+            let problem = conflict(&host("a"), fresh.as_ref(), has_sent);
+            assert_eq!(problem == Problem::HostGone, gone, "{fresh:?}");
+            let is_remembered = matches!(problem, Problem::Unsettled(_));
+            assert_eq!(is_remembered, remembers, "{fresh:?} {has_sent}");
+        };
+        check(Some("a"), false, false, false);
+        check(Some("a"), true, true, false);
+        check(Some("b"), false, false, true);
+        check(None, false, false, true);
     }
 }
