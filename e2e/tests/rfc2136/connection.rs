@@ -105,6 +105,40 @@ async fn the_server_that_answered_last_is_kept_until_a_probe_finds_the_first_aga
 }
 
 #[tokio::test]
+async fn a_first_server_that_answers_and_does_not_serve_is_passed_over_by_the_probe() -> Result<()>
+{
+    let zone = Zone::start(&[]).await?;
+    let first = ScriptedServer::start(zone.bind.address(), |request, mut reply| match request {
+        0 => Act::SendAndClose(Vec::new()),
+        _ => {
+            // SERVFAIL
+            reply[3] |= 2;
+            Act::Send(frame(&reply))
+        }
+    })
+    .await?;
+    let second = ScriptedServer::start(zone.bind.address(), pass).await?;
+    let provider = zone.provider_at(&[first.address, second.address])?;
+    let requests = || (first.requests(), second.requests());
+    provider.probe().await?;
+    assert_eq!(requests(), (1, 1));
+    provider.probe().await?;
+    assert_eq!(requests(), (2, 2));
+    apply(&provider, first_write("198.51.100.7")).await?;
+    assert_eq!(requests(), (2, 3));
+
+    // While nobody else is spoken to, it is the one whose word counts.
+    let provider = zone.provider_at(&[first.address, second.address])?;
+    let outcome = provider.probe().await;
+    assert!(
+        matches!(outcome, Err(ApplyError::Unavailable { .. })),
+        "{outcome:?}"
+    );
+    assert_eq!(requests(), (3, 3));
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_lost_reply_leaves_the_outcome_unknown_and_reading_back_tells_it() -> Result<()> {
     let zone = Zone::start(&[]).await?;
     let proxy = TcpProxy::start(zone.bind.address()).await?;
