@@ -6,13 +6,13 @@ use dynhost_crds::{
     host::DeletionPolicy,
     zone::NamespacesFrom,
 };
-use dynhost_e2e::{Stack, ZoneOptions, stack::condition};
+use dynhost_e2e::{Mode, Stack, ZoneOptions, stack::condition};
 use serde_json::json;
 
 use super::claims::await_younger;
 use super::live_host::{LiveHost, published_rrsets};
 use super::team::zone_of_teams;
-use super::zone_records::{merge_zone, records, zones};
+use super::zone_records::{merge_zone, records, zone_behind_proxy, zones};
 
 #[tokio::test]
 async fn the_older_host_gets_the_name_as_soon_as_it_is_admitted() -> Result<()> {
@@ -98,5 +98,36 @@ async fn a_zone_that_is_gone_takes_no_records() -> Result<()> {
     assert_eq!(published_rrsets(&refused), ["A 60 198.51.100.7"]);
     assert!(condition(&refused, ConditionType::DeletionPaused).is_none());
     assert_eq!(records(&stack.bind, &zone).await?, before);
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_a_first_write_of_unknown_outcome_has_left_goes_too() -> Result<()> {
+    let stack = Stack::shared().await?;
+    let options = ZoneOptions {
+        from: NamespacesFrom::All,
+        ..ZoneOptions::default()
+    };
+    let (zone, proxy) = zone_behind_proxy(stack, options).await?;
+    let mut host = zone.host("home");
+    host.metadata.namespace = Some(stack.control_plane.namespace("tenant").await?);
+    let host = LiveHost::create(stack, &host).await?;
+    proxy.set_mode(Mode::SwallowReplies);
+    host.report("198.51.100.7").await?;
+    host.await_a(&["198.51.100.7"]).await?;
+    proxy.set_mode(Mode::Cut);
+    let unknown = host
+        .await_reason(ConditionType::Published, Reason::ProviderUnavailable)
+        .await?;
+    assert_eq!(published_rrsets(&unknown), [""; 0]);
+
+    let consent = json!({"spec": {"allowedHosts": {"namespaces": {"from": "Same"}}}});
+    merge_zone(stack, &zone, consent).await?;
+    host.await_reason(ConditionType::Accepted, Reason::NotAllowedByZone)
+        .await?;
+    proxy.set_mode(Mode::Pass);
+    host.await_reason(ConditionType::Published, Reason::NotAllowedByZone)
+        .await?;
+    assert_eq!(records(&stack.bind, &zone).await?, [""; 0]);
     Ok(())
 }

@@ -3,6 +3,7 @@
 use anyhow::Result;
 use dynhost_crds::conditions::{ConditionType, Reason};
 use dynhost_e2e::{Mode, Stack, ZoneOptions};
+use serde_json::json;
 
 use super::events::events;
 use super::live_host::{LiveHost, published_marker};
@@ -68,6 +69,29 @@ async fn a_host_deleted_after_a_lost_reply_leaves_nothing() -> Result<()> {
     proxy.set_mode(Mode::SwallowReplies);
     host.report("198.51.100.7,2001:db8::7").await?;
     host.await_a(&["198.51.100.7"]).await?;
+    host.delete().await?;
+    proxy.set_mode(Mode::Pass);
+    host.await_gone().await?;
+    assert_eq!(records(&stack.bind, &zone).await?, [""; 0]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_alias_of_a_first_write_goes_with_its_host_though_the_spec_has_forgotten_it()
+-> Result<()> {
+    let stack = Stack::shared().await?;
+    let (zone, proxy) = zone_behind_proxy(stack, ZoneOptions::default()).await?;
+    let host = LiveHost::create(stack, &zone.host("home")).await?;
+    let alias = json!({"name": format!("www.home.{}", zone.apex), "type": "CNAME"});
+    host.merge(json!({"spec": {"aliases": [alias]}})).await?;
+
+    proxy.set_mode(Mode::SwallowReplies);
+    host.report("198.51.100.7").await?;
+    host.await_a(&["198.51.100.7"]).await?;
+    proxy.set_mode(Mode::Cut);
+    host.await_reason(ConditionType::Published, Reason::ProviderUnavailable)
+        .await?;
+    host.merge(json!({"spec": {"aliases": []}})).await?;
     host.delete().await?;
     proxy.set_mode(Mode::Pass);
     host.await_gone().await?;

@@ -1,6 +1,7 @@
 //! The owner that a zone's markers name changes while hosts of the zone are published.
 
 use anyhow::{Context, Result, ensure};
+use dynhost_crds::conditions::{ConditionType, Reason};
 use dynhost_e2e::{Stack, ZoneOptions, await_condition, stack::LIMIT};
 use kube::ResourceExt;
 use serde_json::json;
@@ -52,4 +53,24 @@ async fn an_owner_id_changed_while_a_host_is_published_gets_into_its_marker() ->
 #[tokio::test]
 async fn without_its_owner_id_a_zones_uid_gets_into_the_markers() -> Result<()> {
     check(Some("old"), None).await
+}
+
+#[tokio::test]
+async fn a_host_that_was_not_written_since_its_owner_id_changed_leaves_nothing() -> Result<()> {
+    let stack = Stack::shared().await?;
+    let options = ZoneOptions {
+        ownership_id: Some("old".to_owned()),
+        ..ZoneOptions::default()
+    };
+    let zone = stack.create_zone(options).await?;
+    let host = LiveHost::create_published(stack, &zone, "home", "198.51.100.7").await?;
+    host.merge(json!({"spec": {"suspend": true}})).await?;
+    host.await_reason(ConditionType::Published, Reason::Suspended)
+        .await?;
+
+    merge_zone(stack, &zone, json!({"spec": {"ownership": {"id": "new"}}})).await?;
+    host.delete().await?;
+    host.await_gone().await?;
+    assert_eq!(records(&stack.bind, &zone).await?, [""; 0]);
+    Ok(())
 }

@@ -25,6 +25,11 @@ fn pass(_: usize, reply: Vec<u8>) -> Act {
     Act::Send(frame(&reply))
 }
 
+fn servfail(_: usize, mut reply: Vec<u8>) -> Act {
+    reply[3] |= 2;
+    Act::Send(frame(&reply))
+}
+
 fn is_unknown(outcome: &Result<Applied, ApplyError>) -> bool {
     matches!(outcome, Err(ApplyError::Unknown(_)))
 }
@@ -101,6 +106,38 @@ async fn the_server_that_answered_last_is_kept_until_a_probe_finds_the_first_aga
     assert_eq!(requests(), (3, 5));
     apply(&provider, replacement("198.51.100.8", 2)).await?;
     assert_eq!(requests(), (4, 5));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_first_server_that_answers_and_does_not_serve_is_passed_over_by_the_probe() -> Result<()>
+{
+    let zone = Zone::start(&[]).await?;
+    let first = ScriptedServer::start(zone.bind.address(), |request, reply| match request {
+        0 => Act::SendAndClose(Vec::new()),
+        _ => servfail(request, reply),
+    })
+    .await?;
+    let second = ScriptedServer::start(zone.bind.address(), pass).await?;
+    let provider = zone.provider_at(&[first.address, second.address])?;
+    let requests = || (first.requests(), second.requests());
+    provider.probe().await?;
+    assert_eq!(requests(), (1, 1));
+    provider.probe().await?;
+    assert_eq!(requests(), (2, 2));
+    apply(&provider, first_write("198.51.100.7")).await?;
+    assert_eq!(requests(), (2, 3));
+
+    // Where no other is spoken to, its word counts.
+    let first = ScriptedServer::start(zone.bind.address(), servfail).await?;
+    let second = ScriptedServer::start(zone.bind.address(), pass).await?;
+    let provider = zone.provider_at(&[first.address, second.address])?;
+    let outcome = provider.probe().await;
+    assert!(
+        matches!(outcome, Err(ApplyError::Unavailable { .. })),
+        "{outcome:?}"
+    );
+    assert_eq!((first.requests(), second.requests()), (1, 0));
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! Removes the records of a host: those under our marker, and nothing else.
 
+use std::mem;
 use std::sync::Arc;
 
 use dynhost_crds::host::DeletionPolicy;
@@ -13,7 +14,8 @@ use crate::index::host::{Host, HostSpec, PublishedState};
 use crate::index::zone::Zone;
 use crate::name::RecordName;
 use crate::provider::ApplyError;
-use crate::record::change::{HostChange, Known};
+use crate::record::change::HostChange;
+use crate::record::desired::Desired;
 use crate::record::removal::{names, removal};
 
 /// Attempts of one reconcile; more mean that somebody writes the same records all the time.
@@ -60,20 +62,25 @@ impl Controller {
         let host = Arc::new(fresh);
         let prefix = self.index.view().prefix_of(&host);
         let subject = Subject { host, prefix };
-        let want = wanted(&subject, zone).ok_or(Problem::ZoneGone)?;
-        let published = self.progress.published(&subject.host);
+        let mut want = wanted(&subject, zone).ok_or(Problem::ZoneGone)?;
         let pending = &subject.host.pending;
-        let published = published.map(|PublishedState { known, .. }| known.with(pending));
-        let names = names(&spec.hostname, published.as_ref(), &want);
+        want.aliases = want.aliases.iter().chain(pending).cloned().collect();
+        let mut published = self.progress.published(&subject.host);
+        if let Some(published) = &mut published {
+            let known = mem::take(&mut published.known);
+            published.known = known.with(pending);
+        }
+        let known = published.as_ref().map(|published| &published.known);
+        let names = names(&spec.hostname, known, &want);
         // All names in one message; where that is refused, each for itself.
         match self
-            .remove_names(&subject, zone, &access, published.as_ref(), &names)
+            .remove_names(&subject, zone, &access, published.as_ref(), &want, &names)
             .await
         {
-            Err(Problem::Unavailable { .. }) if names.len() > 1 && !access.lane.is_paused() => {
+            Err(Problem::Unsettled(_)) if names.len() > 1 => {
                 for name in &names {
                     let name = std::slice::from_ref(name);
-                    self.remove_names(&subject, zone, &access, published.as_ref(), name)
+                    self.remove_names(&subject, zone, &access, published.as_ref(), &want, name)
                         .await?;
                 }
                 Ok(())
@@ -87,11 +94,13 @@ impl Controller {
         subject: &Subject,
         zone: &Zone,
         access: &ZoneAccess,
-        published: Option<&Known>,
+        published: Option<&PublishedState>,
+        want: &Desired,
         names: &[RecordName],
     ) -> Result<(), Problem> {
         let ours = ours(&subject.host, zone).ok_or(Problem::ZoneGone)?;
-        let want = wanted(subject, zone).ok_or(Problem::ZoneGone)?;
+        let marker = published.and_then(|published| published.marker.as_ref());
+        let published = (published.map(|published| &published.known), marker);
         let hostname = &subject
             .host
             .spec
@@ -104,9 +113,10 @@ impl Controller {
                 .await
                 .map_err(Problem::from)
                 .inspect_err(|problem| access.failed(problem))?;
-            let changes = names.iter().zip(&found).filter_map(|(name, found)| {
-                removal(name, hostname, found, &ours, published, &want)
-            });
+            let changes = names
+                .iter()
+                .zip(&found)
+                .filter_map(|(name, found)| removal(name, hostname, found, &ours, published, want));
             let change = HostChange {
                 ttl: want.ttl,
                 names: changes.collect(),
@@ -131,9 +141,6 @@ impl Controller {
                 }
             }
         }
-        Err(Problem::Unavailable {
-            detail,
-            retry_after: None,
-        })
+        Err(Problem::Unsettled(detail))
     }
 }

@@ -10,12 +10,15 @@ use crate::record::interface_id::PrefixMisfit;
 /// Why a host's records could not be brought to what is desired.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
-    /// No name server answers, or the outcome of a message is not settled yet.
+    /// No name server answers: no host of the zone has better luck.
     #[error("{detail}")]
     Unavailable {
         detail: String,
         retry_after: Option<Duration>,
     },
+    /// This host could not be brought to what is desired yet, which says nothing of the name server.
+    #[error("{0}")]
+    Unsettled(String),
     /// The name server refused the change.
     #[error("{0}")]
     Refused(String),
@@ -46,7 +49,7 @@ impl Problem {
     /// The reason of the condition Published.
     pub fn reason(&self) -> Reason {
         match self {
-            Self::Unavailable { .. } | Self::Overtaken | Self::HostGone => {
+            Self::Unavailable { .. } | Self::Unsettled(_) | Self::Overtaken | Self::HostGone => {
                 Reason::ProviderUnavailable
             }
             Self::Refused(_) => Reason::ProviderRefused,
@@ -69,7 +72,9 @@ impl Problem {
                 retry_after: Some(after),
                 ..
             } => (*after, *after),
-            Self::Unavailable { .. } => (Duration::from_millis(500), Duration::from_secs(15)),
+            Self::Unavailable { .. } | Self::Unsettled(_) => {
+                (Duration::from_millis(500), Duration::from_secs(15))
+            }
             Self::ZoneGone | Self::CredentialsMissing(_) => {
                 (Duration::from_secs(2), Duration::from_secs(15))
             }
@@ -108,10 +113,7 @@ impl From<ApplyError> for Problem {
                 retry_after,
             },
             ApplyError::PreconditionFailed(detail) | ApplyError::Unknown(detail) => {
-                Self::Unavailable {
-                    detail,
-                    retry_after: None,
-                }
+                Self::Unsettled(detail)
             }
         }
     }
@@ -132,6 +134,7 @@ mod tests {
             retry_after,
         };
         check(&unavailable(None), 0, 0.5);
+        check(&Problem::Unsettled(String::new()), 0, 0.5);
         check(&unavailable(None), 3, 4.0);
         check(&unavailable(None), 40, 15.0);
         check(&unavailable(Some(Duration::from_secs(30))), 5, 30.0);

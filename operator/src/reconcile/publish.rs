@@ -30,10 +30,6 @@ use crate::record::drift::{Drifted, Expected};
 use crate::record::marker::{HostDigest, Marker, Nonce};
 use crate::record::recovery::{Ours, our_marker};
 
-/// Attempts of one reconcile, and as many again for each name; more mean that somebody writes the
-/// same records all the time.
-const ATTEMPTS: usize = 8;
-
 /// What an attempt to publish came to.
 pub(super) struct Publication {
     /// What is in DNS; `None`: nothing of ours.
@@ -130,11 +126,12 @@ impl Controller {
             want = wanted(subject, records)?;
         }
         let mut pass_marker = None;
-        for _ in 0..ATTEMPTS * (1 + want.aliases.len()) {
+        let mut has_sent = false;
+        for _ in 0..attempt.most_steps(&want) {
             let Some(step) = attempt.next(&want) else {
                 return outcome(&attempt, &want);
             };
-            self.announce(subject, &step).await?;
+            self.announce(subject, &step, has_sent).await?;
             let passes = attempt.passes();
             let marker = match pass_marker.take() {
                 Some(marker) => marker,
@@ -143,6 +140,7 @@ impl Controller {
             let applied = match step.needs_look {
                 true => Err(ApplyError::Unknown(String::new())),
                 false => {
+                    has_sent = true;
                     let _under_way = self.dns_changes.begin();
                     let applied = access.lane.apply(change(&want, &step, &marker)).await;
                     self.metrics.count_dns_change(result_label(&applied));
@@ -177,10 +175,9 @@ impl Controller {
                 self.tell_address(&subject.host, before.as_ref(), state.as_ref());
             }
         }
-        Err(Problem::Unavailable {
-            detail: "somebody else keeps changing the records".to_owned(),
-            retry_after: None,
-        })
+        Err(Problem::Unsettled(
+            "somebody else keeps changing the records".to_owned(),
+        ))
     }
 
     fn begin(
@@ -199,16 +196,10 @@ impl Controller {
             (None, None) => true,
         };
         let in_doubt = !is_as_marked || self.progress.is_in_doubt(host, prefix.as_ref());
-        Some(Attempt::new(
-            host.spec.as_ref().ok()?.hostname.clone(),
-            ours,
-            state
-                .map(|state| state.known.clone())
-                .unwrap_or_default()
-                .with(&host.pending),
-            marker.cloned(),
-            in_doubt,
-        ))
+        let hostname = host.spec.as_ref().ok()?.hostname.clone();
+        let known = state.map(|state| state.known.clone()).unwrap_or_default();
+        let attempt = Attempt::new(hostname, ours, known, marker.cloned(), in_doubt);
+        Some(attempt.with_announced(&host.pending))
     }
 
     /// The host, and the one that reports its prefix, as the API server has them: the index may be
@@ -233,10 +224,9 @@ impl Controller {
             admitted.is_ok_and(|admitted| !admitted.host.suspend)
         };
         if !may_go_on {
-            return Err(Problem::Unavailable {
-                detail: "the host was changed meanwhile".to_owned(),
-                retry_after: None,
-            });
+            return Err(Problem::Unsettled(
+                "the host was changed meanwhile".to_owned(),
+            ));
         }
         let router = fresh
             .spec
@@ -255,8 +245,13 @@ impl Controller {
 
     /// Tells in status which aliases a message is about to write for the first time: should we die
     /// before we can say that they are there, and the spec be changed meanwhile, nothing else would
-    /// tell whose they are.
-    async fn announce(&self, subject: &mut Subject, step: &Step) -> Result<(), Problem> {
+    /// tell whose they are. `has_sent`: other messages of the attempt are out already.
+    async fn announce(
+        &self,
+        subject: &mut Subject,
+        step: &Step,
+        has_sent: bool,
+    ) -> Result<(), Problem> {
         let host = &subject.host;
         let published = host.published.as_ref();
         let told = published.map_or(&[][..], |state| &state.known.aliases[..]);
@@ -267,27 +262,26 @@ impl Controller {
         let mut pending = host.pending.to_vec();
         pending.extend(new);
         if pending.len() > MAX_PENDING_ALIASES {
-            return Err(Problem::Unavailable {
-                detail: "too many aliases are about to be written".to_owned(),
-                retry_after: None,
-            });
+            return Err(Problem::Unsettled(
+                "too many aliases are about to be written".to_owned(),
+            ));
         }
         let announced = status::announce(&self.client, &self.metrics, host, &pending).await;
         let announced = match announced {
             Ok(announced) => announced,
             // The watch is behind.
-            Err(kube::Error::Api(status)) if status.code == 409 => {
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {
                 let fresh = self.get_host(&host.meta.key).await?;
+                let problem = conflict(host, fresh.as_ref(), has_sent);
                 fresh
                     .into_iter()
                     .for_each(|fresh| self.index.apply_host_reply(fresh));
-                return Err(Problem::Overtaken);
+                return Err(problem);
             }
             Err(error) => {
-                return Err(Problem::Unavailable {
-                    detail: format!("the API server was not told of the aliases: {error}"),
-                    retry_after: None,
-                });
+                return Err(Problem::Unsettled(format!(
+                    "the API server was not told of the aliases: {error}"
+                )));
             }
         };
         self.index.apply_host_reply(announced.clone());
@@ -298,9 +292,10 @@ impl Controller {
     pub(super) async fn get_host(&self, key: &ObjectKey) -> Result<Option<Host>, Problem> {
         let _permit = self.may_call().await;
         let host = status::get(&self.client, key).await;
-        host.map_err(|error| Problem::Unavailable {
-            detail: format!("the API server did not tell the host's addresses: {error}"),
-            retry_after: None,
+        host.map_err(|error| {
+            Problem::Unsettled(format!(
+                "the API server did not tell the host's addresses: {error}"
+            ))
         })
     }
 
@@ -367,6 +362,16 @@ fn is_marker_lost(step: &Step, found: &[Found], ours: &Ours) -> bool {
     names.any(|(planned, found)| {
         matches!(planned.basis, Basis::Marker(_)) && our_marker(found, ours).is_none()
     })
+}
+
+/// Why status could not be written: `fresh` is what the API server has by the name of `host`.
+/// What became of a message that went out before (`has_sent`) must not be forgotten.
+fn conflict(host: &Host, fresh: Option<&Host>, has_sent: bool) -> Problem {
+    match fresh.is_some_and(|fresh| fresh.meta.uid == host.meta.uid) {
+        false => Problem::HostGone,
+        true if has_sent => Problem::Unsettled("the host has been written meanwhile".to_owned()),
+        true => Problem::Overtaken,
+    }
 }
 
 /// What keeps DNS from saying all that is desired, now that nothing more can be written.
@@ -442,10 +447,8 @@ fn published(subject: &Subject, attempt: &Attempt) -> Option<PublishedState> {
 /// A value that no other message has: what fences a late writer.
 fn nonce() -> Result<Nonce, Problem> {
     let mut bits = [0; 8];
-    aws_lc_rs::rand::fill(&mut bits).map_err(|_| Problem::Unavailable {
-        detail: "the system has no randomness".to_owned(),
-        retry_after: None,
-    })?;
+    aws_lc_rs::rand::fill(&mut bits)
+        .map_err(|_| Problem::Unsettled("the system has no randomness".to_owned()))?;
     Ok(Nonce::from_bits(u64::from_be_bytes(bits)))
 }
 
@@ -459,5 +462,36 @@ pub(super) fn result_label<T>(applied: &Result<T, ApplyError>) -> &'static str {
         Err(ApplyError::Rejected(_)) => "rejected",
         Err(ApplyError::Unavailable { .. }) => "unavailable",
         Err(ApplyError::Unknown(_)) => "unknown",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_host_that_another_one_has_followed_is_gone_and_what_was_sent_is_remembered() {
+        let host = |uid: &str| {
+            let object = json!({
+                "metadata": {"name": "home", "namespace": "family", "uid": uid,
+                             "resourceVersion": "1", "generation": 1,
+                             "creationTimestamp": "2026-01-01T00:00:00Z"},
+                "spec": {"hostname": "home.dyn.example.org", "zoneRef": {"name": "dyn"}},
+            });
+            Host::from_object(&serde_json::from_value(object).unwrap()).unwrap()
+        };
+        let check = |fresh: Option<&str>, has_sent, remembers, gone| {
+            let fresh = fresh.map(host);
+            let problem = conflict(&host("a"), fresh.as_ref(), has_sent);
+            assert_eq!(problem == Problem::HostGone, gone, "{fresh:?}");
+            let is_remembered = matches!(problem, Problem::Unsettled(_));
+            assert_eq!(is_remembered, remembers, "{fresh:?} {has_sent}");
+        };
+        check(Some("a"), false, false, false);
+        check(Some("a"), true, true, false);
+        check(Some("b"), false, false, true);
+        check(None, false, false, true);
     }
 }

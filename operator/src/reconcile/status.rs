@@ -274,13 +274,7 @@ pub(super) async fn announce(
     host: &Host,
     pending: &[Alias],
 ) -> Result<Host, kube::Error> {
-    let pending = pending.iter().map(|alias| host::Alias {
-        name: alias.name.to_string(),
-        type_: alias.kind,
-    });
-    let patch = serde_json::json!({
-        "status": {"pendingAliases": pending.collect::<Vec<_>>()},
-    });
+    let patch = serde_json::json!({"status": {"pendingAliases": aliases(pending)}});
     let object = send(client, metrics, &host.meta, patch).await?;
     Ok(Host::new(&object).unwrap_or_else(|| host.clone()))
 }
@@ -330,16 +324,19 @@ fn differs(host: &Host, outcome: &Outcome, conditions: &[CompactCondition]) -> b
     host.conditions != conditions
         || host.observed_generation != Some(outcome.generation)
         || host.published != outcome.state
-        || settles(host, outcome)
+        || still_pending(host, outcome).len() < host.pending.len()
 }
 
-/// Whether announced aliases tell nothing that `published` does not. Others may have been announced
+/// The announced aliases of which `published` does not tell all. Others may have been announced
 /// since.
-fn settles(host: &Host, outcome: &Outcome) -> bool {
+fn still_pending<'h>(host: &'h Host, outcome: &Outcome) -> Vec<&'h Alias> {
+    if outcome.settled == host.pending {
+        return Vec::new();
+    }
     let known = outcome.state.as_ref();
     let known = known.map_or(&[][..], |state| &state.known.aliases[..]);
-    let is_settled = |alias| known.contains(alias) || outcome.settled == host.pending;
-    !host.pending.is_empty() && host.pending.iter().all(is_settled)
+    let pending = host.pending.iter();
+    pending.filter(|alias| !known.contains(alias)).collect()
 }
 
 fn patch(host: &Host, outcome: &Outcome, conditions: &[CompactCondition]) -> serde_json::Value {
@@ -353,15 +350,31 @@ fn patch(host: &Host, outcome: &Outcome, conditions: &[CompactCondition]) -> ser
         let published = published.map(|state| state.to_status(&spec.hostname));
         patch["status"]["published"] = serde_json::json!(published);
     }
-    if settles(host, outcome) {
-        patch["status"]["pendingAliases"] = serde_json::Value::Null;
+    let pending = still_pending(host, outcome);
+    if pending.len() < host.pending.len() {
+        patch["status"]["pendingAliases"] = match pending.is_empty() {
+            true => serde_json::Value::Null,
+            false => aliases(pending),
+        };
     }
     patch
 }
 
+fn aliases<'a>(all: impl IntoIterator<Item = &'a Alias>) -> serde_json::Value {
+    let all = all.into_iter().map(|alias| host::Alias {
+        name: alias.name.to_string(),
+        type_: alias.kind,
+    });
+    serde_json::json!(all.collect::<Vec<_>>())
+}
+
 #[cfg(test)]
 mod tests {
+    use dynhost_crds::host::AliasType;
+
     use super::*;
+    use crate::name::RecordName;
+    use crate::record::change::Known;
     use ConditionStatus::{False, True, Unknown};
 
     fn outcome(accepted: Reason, key: Reason, published: Reason) -> Outcome {
@@ -402,6 +415,61 @@ mod tests {
         };
         let ready = stale.ready();
         assert_eq!((ready.status, ready.reason), (True, Ready));
+    }
+
+    #[test]
+    fn an_announced_alias_is_forgotten_once_published_tells_of_it_or_it_is_settled() {
+        fn check(
+            pending: &[&str],
+            published: &[&str],
+            settled: &[&str],
+            expected: Option<serde_json::Value>,
+        ) {
+            let alias = |name: &&str| serde_json::json!({"name": name, "type": "Address"});
+            let object = serde_json::json!({
+                "metadata": {"name": "home", "namespace": "family", "uid": "u",
+                             "resourceVersion": "1", "generation": 3,
+                             "creationTimestamp": "2026-01-01T00:00:00Z"},
+                "spec": {"hostname": "home.dyn.example.org", "zoneRef": {"name": "dyn"}},
+                "status": {"pendingAliases": pending.iter().map(alias).collect::<Vec<_>>()},
+            });
+            let host = Host::from_object(&serde_json::from_value(object).unwrap()).unwrap();
+            let aliases = |names: &[&str]| -> Box<[Alias]> {
+                let alias = |name: &&str| Alias {
+                    name: RecordName::parse(name).unwrap(),
+                    kind: AliasType::Address,
+                };
+                names.iter().map(alias).collect()
+            };
+            let state = PublishedState {
+                known: Known {
+                    aliases: aliases(published),
+                    ..Known::default()
+                },
+                marker: None,
+                at: Timestamp::UNIX_EPOCH,
+            };
+            let outcome = Outcome {
+                state: Some(state),
+                settled: aliases(settled),
+                ..outcome(Reason::Accepted, Reason::Generated, Reason::ForeignRecord)
+            };
+            let patch = patch(&host, &outcome, &[]);
+            let written = patch["status"].get("pendingAliases").cloned();
+            assert_eq!(written, expected, "{pending:?} {published:?} {settled:?}");
+        }
+        let (a, b) = ("a.home.dyn.example.org", "b.home.dyn.example.org");
+        let is = |name: &str| Some(serde_json::json!([{"name": name, "type": "Address"}]));
+        let none = Some(serde_json::Value::Null);
+        check(&[], &[a], &[], None);
+        check(&[a], &[], &[], None);
+        check(&[a], &[a], &[], none.clone());
+        check(&[a], &[], &[a], none.clone());
+        // One of them is somebody else's.
+        check(&[a, b], &[a], &[], is(b));
+        // Another was announced since.
+        check(&[a, b], &[], &[a], None);
+        check(&[a, b], &[a, b], &[a], none);
     }
 
     #[test]

@@ -101,11 +101,9 @@ impl Zones {
 impl ZoneAccess {
     /// A change failed: the provider is probed at the zone's next look, unless it is known to fail
     /// already. While no server answers, no further change waits for one: it would hold up the
-    /// hosts of other zones.
+    /// hosts of other zones. What only this host has met holds up no other.
     pub(super) fn failed(&self, problem: &Problem) {
-        if let Problem::Unavailable { detail, .. } = problem {
-            self.lane.pause(detail);
-        }
+        self.pause_where_unavailable(problem);
         let is_the_hosts_own = matches!(
             problem,
             Problem::Foreign(_) | Problem::Refused(_) | Problem::Prefix(_)
@@ -113,6 +111,12 @@ impl ZoneAccess {
         let mut health = self.health();
         if health.failures == 0 && !is_the_hosts_own {
             health.next = None;
+        }
+    }
+
+    fn pause_where_unavailable(&self, problem: &Problem) {
+        if let Problem::Unavailable { detail, .. } = problem {
+            self.lane.pause(detail);
         }
     }
 
@@ -144,6 +148,10 @@ impl ZoneAccess {
             }
             Err(problem) => {
                 health.failures = health.failures.saturating_add(1);
+                // One alone may be a server that was slow for a moment.
+                if health.failures > 1 {
+                    self.pause_where_unavailable(problem);
+                }
                 problem
                     .retry(health.failures - 1)
                     .unwrap_or(RECHECK)
@@ -340,4 +348,97 @@ struct HostsOfZone {
     admitted: u32,
     /// Some of them may have records in DNS.
     in_dns: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use dynhost_crds::conditions::Reason;
+    use futures::future::{BoxFuture, FutureExt, ready};
+    use serde_json::json;
+
+    use super::*;
+    use crate::name::RecordName;
+    use crate::provider::{Applied, ApplyError};
+    use crate::record::change::{Found, HostChange};
+
+    /// A server that answers, or does not.
+    struct Server {
+        answers: bool,
+    }
+
+    impl Provider for Server {
+        fn apply<'a>(
+            &'a self,
+            _: &'a [HostChange],
+        ) -> BoxFuture<'a, Vec<Result<Applied, ApplyError>>> {
+            unreachable!("nothing is changed")
+        }
+
+        fn read<'a>(&'a self, _: &'a RecordName) -> BoxFuture<'a, Result<Found, ApplyError>> {
+            unreachable!("nothing is read")
+        }
+
+        fn probe(&self) -> BoxFuture<'_, Result<(), ApplyError>> {
+            let detail = "nobody answers".to_owned();
+            let retry_after = None;
+            let error = ApplyError::Unavailable {
+                detail,
+                retry_after,
+            };
+            ready(self.answers.then_some(()).ok_or(error)).boxed()
+        }
+    }
+
+    fn access(answers: bool) -> ZoneAccess {
+        let provider = Arc::new(Server { answers });
+        let spec = json!({
+            "servers": ["192.0.2.1"],
+            "tsig": {"keyName": "dyn-key", "secretRef": {"name": "tsig", "key": "secret"}},
+        });
+        ZoneAccess {
+            apex: Fqdn::parse("dyn.example.org").unwrap(),
+            spec: serde_json::from_value(spec).unwrap(),
+            lane: ZoneLane::new(provider.clone()),
+            provider,
+            readings: Readings::default(),
+            health: Mutex::default(),
+        }
+    }
+
+    #[tokio::test]
+    async fn only_a_server_that_does_not_answer_keeps_the_changes_of_all_hosts_back() {
+        async fn check(problem: Problem, pauses: bool, probes: bool) {
+            let access = access(true);
+            let _ = access.check().await;
+            access.failed(&problem);
+            assert_eq!(access.lane.is_paused(), pauses, "{problem:?}");
+            assert_eq!(access.health().next.is_none(), probes, "{problem:?}");
+            assert_eq!(access.check().await.0, Ok(()));
+            assert!(!access.lane.is_paused(), "{problem:?}");
+        }
+        let text = || "why".to_owned();
+        let unavailable = Problem::from(ApplyError::Unavailable {
+            detail: text(),
+            retry_after: None,
+        });
+        check(unavailable, true, true).await;
+        let unknown = Problem::from(ApplyError::Unknown(text()));
+        assert_eq!(unknown.reason(), Reason::ProviderUnavailable);
+        check(unknown, false, true).await;
+        check(Problem::Unsettled(text()), false, true).await;
+        check(Problem::CredentialsRejected(text()), false, true).await;
+        check(Problem::Foreign(text()), false, false).await;
+        check(Problem::Refused(text()), false, false).await;
+    }
+
+    #[tokio::test]
+    async fn a_server_that_fails_its_probes_keeps_changes_back() {
+        let access = access(false);
+        for (probe, pauses) in [(1, false), (2, true), (3, true)] {
+            access.health().next = None;
+            let (verdict, ..) = access.check().await;
+            assert!(verdict.is_err());
+            assert_eq!(access.lane.is_paused(), pauses, "after probe {probe}");
+        }
+    }
 }

@@ -18,6 +18,9 @@ use super::marker::Marker;
 use super::recovery::{AtName, Attempted, Ours, Recovery, recover};
 use crate::name::{Fqdn, RecordName};
 
+/// Steps of one attempt for each name.
+const STEPS: usize = 8;
+
 /// See the module's documentation.
 #[derive(Debug, Clone)]
 pub struct Attempt {
@@ -121,6 +124,24 @@ impl Attempt {
             foreign: Vec::new(),
             passes: 0,
         }
+    }
+
+    /// Aliases may be there as well that were announced, and of which nobody knows what became.
+    pub fn with_announced(mut self, pending: &[Alias]) -> Self {
+        let told = self.known.aliases.len();
+        self.known = mem::take(&mut self.known).with(pending);
+        let is_unproved = self.known.aliases.len() > told;
+        // Only a look tells whose they are.
+        self.in_doubt |= is_unproved && self.ours.mode == OwnershipMode::None;
+        self
+    }
+
+    /// After so many steps somebody else is writing the same records all the time. What is to go
+    /// takes steps as well.
+    pub fn most_steps(&self, desired: &Desired) -> usize {
+        let is_known = |alias: &&Alias| self.known.aliases.iter().any(|a| a.name == alias.name);
+        let new = desired.aliases.iter().filter(|alias| !is_known(alias));
+        STEPS * (1 + self.known.aliases.len() + new.count())
     }
 
     /// DNS was found to hold something else than what is known here: `found` tells what, at each
@@ -284,9 +305,10 @@ impl Attempt {
         self.passes
     }
 
-    /// Whether the names go out one by one, and some have: the others get the same marker.
+    /// Whether the names go out one by one, and the host's own, which is the first, has: the others
+    /// get the same marker.
     pub fn is_mid_pass(&self) -> bool {
-        !self.settled.is_empty()
+        self.settled.contains(self.hostname.as_str())
     }
 
     /// The message was applied, with this marker beside what has one.
@@ -301,11 +323,9 @@ impl Attempt {
         let aliases = mem::take(&mut after.aliases).into_iter();
         let free = aliases.filter(|alias| !self.is_foreign(&alias.name));
         after.aliases = free.collect();
-        let aliases = after.aliases.iter().chain(&self.known.aliases);
-        if aliases
-            .into_iter()
-            .any(|alias| !self.settled.contains(&alias.name))
-        {
+        let mut aliases = after.aliases.iter().chain(&self.known.aliases);
+        let is_open = |alias: &Alias| !self.settled.contains(&alias.name);
+        if !self.is_mid_pass() || aliases.any(is_open) {
             return;
         }
         let has_marker = self.ours.mode == OwnershipMode::Marker && !after.is_empty();

@@ -152,9 +152,23 @@ fn recover_unchecked(found: &Found, ours: &Ours, attempted: &Attempted<'_>) -> R
     }
     let is_free = *found == Found::default();
     let is_ours = our_marker(found, ours).is_some() || attempted.published.is_found(found);
-    match is_free || is_ours || attempted.adopt {
+    let may_write = is_free || is_ours || attempted.adopt;
+    match may_write && !is_ignored(found, attempted.records) {
         true => Recovery::Retry(Basis::Unchecked),
         false => Recovery::Foreign(describe(found)),
+    }
+}
+
+/// Whether a server would ignore in silence what is to be added, for what stands there already
+/// (RFC 2136 section 3.4.2.2).
+fn is_ignored(found: &Found, records: &Records) -> bool {
+    match records {
+        Records::Addresses { ipv4, ipv6 } => {
+            let adds = matches!(ipv4, RrsetChange::Set(_)) || matches!(ipv6, RrsetChange::Set(_));
+            adds && found.cname.is_some()
+        }
+        Records::Cname { .. } => !found.ipv4.is_empty() || !found.ipv6.is_empty(),
+        Records::NoCname => false,
     }
 }
 
@@ -439,5 +453,15 @@ mod tests {
         );
         check("consented", none(found(None, &[B]), None, true), &unchecked);
         check("a CNAME", none(cname(), None, false), &foreign());
+        check("consented, a CNAME", none(cname(), None, true), &foreign());
+        let marked = Found {
+            cname: cname().cname,
+            ..found(Some(&marker("home", 5)), &[])
+        };
+        check(
+            "a CNAME put beside it",
+            none(marked, None, false),
+            &foreign(),
+        );
     }
 }

@@ -6,6 +6,7 @@ use dynhost_crds::zone::OwnershipMode;
 use super::attempt::published_at;
 use super::change::{Basis, Found, Known, NameChange, Records, RrsetChange};
 use super::desired::Desired;
+use super::marker::Marker;
 use super::recovery::{Ours, our_marker};
 use crate::name::{Fqdn, RecordName};
 
@@ -23,18 +24,20 @@ pub fn names(hostname: &Fqdn, published: Option<&Known>, want: &Desired) -> Vec<
 
 /// The change that removes a host's records from one name; `None`: nothing of ours is there.
 ///
-/// Without our marker only records that are exactly as published are taken for ours.
+/// Without our marker only records that are exactly as published are taken for ours. `marker` is the
+/// one that was published beside them.
 pub fn removal(
     name: &RecordName,
     hostname: &Fqdn,
     found: &Found,
     ours: &Ours,
-    published: Option<&Known>,
+    (published, marker): (Option<&Known>, Option<&Marker>),
     want: &Desired,
 ) -> Option<NameChange> {
     let nothing = Known::default();
     let at_name = published_at(published.unwrap_or(&nothing), hostname, name);
-    let basis = match our_marker(found, ours) {
+    let marker = our_marker(found, ours).or_else(|| former_marker(found, ours, marker));
+    let basis = match marker {
         _ if ours.mode == OwnershipMode::None && at_name.is_found(found) => Basis::Unchecked,
         Some(marker) => Basis::Marker(marker),
         None if at_name.is_found(found) => at_name.basis(),
@@ -50,6 +53,13 @@ pub fn removal(
         marker: None,
         basis,
     })
+}
+
+/// The marker that we have published, of another owner id than now. Who forges `status` may have
+/// read it in DNS: so it counts for this very host only.
+fn former_marker(found: &Found, ours: &Ours, published: Option<&Marker>) -> Option<Marker> {
+    let published = published.filter(|marker| marker.host == ours.host)?;
+    (found.marker_texts == [published.to_string()]).then(|| published.clone())
 }
 
 /// A host that never said what it published may own all that stands under its marker: it died
@@ -156,7 +166,7 @@ mod tests {
                 &hostname,
                 &found,
                 &ours,
-                published.as_ref(),
+                (published.as_ref(), None),
                 &want(ipv4),
             );
             let records = change.map(|change| change.records);
@@ -188,6 +198,44 @@ mod tests {
     }
 
     #[test]
+    fn the_very_marker_that_was_published_is_ours_under_a_former_owner_id() {
+        fn check(found: &Marker, published: Option<&Marker>, expected: bool) {
+            let hostname = Fqdn::parse(HOST).unwrap();
+            let there = Found {
+                marker_texts: vec![found.to_string()],
+                // Not as published: nothing but the marker tells whose it is.
+                ipv4: vec![Ipv4Addr::LOCALHOST],
+                ..Found::default()
+            };
+            let known = known(Some(A), None);
+            let change = removal(
+                &hostname.clone().into(),
+                &hostname,
+                &there,
+                &ours(OwnershipMode::Marker),
+                (known.as_ref(), published),
+                &want(Set(A)),
+            );
+            let basis = change.map(|change| change.basis);
+            let expected = expected.then(|| Basis::Marker(found.clone()));
+            assert_eq!(basis, expected, "{found} {published:?}");
+        }
+        let marker = |owner: &str, host: &str, nonce| {
+            let host = HostDigest::of("family", host);
+            Marker::new(owner.parse().unwrap(), host, Nonce::from_bits(nonce))
+        };
+        let former = marker("former", "home", 1);
+        check(&former, Some(&former), true);
+        check(&former, None, false);
+        check(&former, Some(&marker("former", "home", 2)), false);
+        check(&former, Some(&marker("another", "home", 1)), false);
+        let stranger = marker("former", "stranger", 1);
+        check(&stranger, Some(&stranger), false);
+        let current = marker("home", "home", 3);
+        check(&current, Some(&former), true);
+    }
+
+    #[test]
     fn an_alias_goes_with_its_host() {
         fn check(
             mode: OwnershipMode,
@@ -210,7 +258,7 @@ mod tests {
                 &hostname,
                 &found,
                 &ours(mode),
-                Some(&known),
+                (Some(&known), None),
                 &want(Set(A)),
             );
             let change = change.map(|c| (c.records, c.basis == Basis::Unchecked));

@@ -172,21 +172,30 @@ impl Rfc2136 {
     }
 
     /// Asks the servers in the order of preference: where the first answers again, it is the one
-    /// that is spoken to from now on.
+    /// that is spoken to from now on. Where it does not do what we ask, as it may while it starts,
+    /// the one that is spoken to is asked, and stays that.
     async fn probe_zone(&self) -> Result<(), ApplyError> {
-        let id = self.ids.take(1);
-        let requests = [message::probe(id.first, &self.apex)?];
-        let order = self.order(0);
-        let exchange = self.with_key(&requests, Intent::Ask, &order, |replies| {
-            replies.iter().try_for_each(reply::applied)
-        });
-        let (outcome, server) = exchange.await;
-        if outcome.is_ok()
-            && let Some(server) = server
-        {
-            self.current.store(server, Ordering::Relaxed);
+        let current = self.current();
+        let (outcome, server) = self.probe_servers(&self.order(0)).await;
+        match (&outcome, server) {
+            (Ok(()), Some(server)) => self.current.store(server, Ordering::Relaxed),
+            (Err(_), Some(server)) if server != current => {
+                return self.probe_servers(&[current]).await.0.or(outcome);
+            }
+            _ => {}
         }
         outcome
+    }
+
+    /// Beside the outcome, the server that has answered.
+    async fn probe_servers(&self, order: &[usize]) -> (Result<(), ApplyError>, Option<usize>) {
+        let id = self.ids.take(1);
+        let request = match message::probe(id.first, &self.apex) {
+            Ok(request) => request,
+            Err(error) => return (Err(error.into()), None),
+        };
+        let judge = |replies: &[Reply]| replies.iter().try_for_each(reply::applied);
+        self.with_key(&[request], Intent::Ask, order, judge).await
     }
 
     async fn ask_serial(&self) -> Result<u32, ApplyError> {

@@ -191,7 +191,7 @@ fn run(
 ) -> bool {
     let mut fates = fates.iter().copied();
     let mut pass_marker = None;
-    for _ in 0..8 * (1 + want.aliases.len()) {
+    for _ in 0..attempt.most_steps(want) {
         let Some(step) = attempt.next(want) else {
             return true;
         };
@@ -333,29 +333,105 @@ fn an_alias_that_somebody_else_has_costs_no_other_name() {
 
 #[test]
 fn an_alias_that_was_never_ours_and_is_not_wanted_any_more_is_nobodys_business() {
-    for kind in [AliasType::Address, AliasType::Cname] {
+    fn check(mode: OwnershipMode, kind: AliasType) {
         let mut server = Server::default();
         let foreign = Node {
             cname: Some("elsewhere.example".to_owned()),
             ..Node::default()
         };
         server.nodes.insert(name(WWW), foreign.clone());
-        let mut attempt = fresh(OwnershipMode::Marker);
+        let mut attempt = fresh(mode);
         let want = desired(Some(7), &[]);
         assert!(run(&mut attempt, &mut server, &want, &mut 0, &[], false));
         // It was announced, and never written.
         let (known, marker) = attempt.state();
         let known = known.clone().with(&[alias(WWW, kind)]);
         let hostname = Fqdn::parse(HOST).unwrap();
-        let ours = ours(OwnershipMode::Marker);
-        let mut attempt = Attempt::new(hostname, ours, known, marker.cloned(), true);
+        let mut attempt = Attempt::new(hostname, ours(mode), known, marker.cloned(), true);
         let want = desired(Some(8), &[]);
         assert!(run(&mut attempt, &mut server, &want, &mut 10, &[], false));
-        assert_eq!(attempt.foreign(), [], "{kind:?}");
+        assert_eq!(attempt.foreign(), [], "{mode:?} {kind:?}");
         assert!(attempt.state().0.aliases.is_empty());
-        assert_eq!(server.node(&name(HOST)).ipv4, [address(8)]);
+        assert_eq!(
+            server.node(&name(HOST)).ipv4,
+            [address(8)],
+            "{mode:?} {kind:?}"
+        );
         assert_eq!(server.node(&name(WWW)), foreign);
     }
+    for mode in [
+        OwnershipMode::Marker,
+        OwnershipMode::Values,
+        OwnershipMode::None,
+    ] {
+        check(mode, AliasType::Address);
+        check(mode, AliasType::Cname);
+    }
+}
+
+#[test]
+fn an_announced_alias_is_looked_at_before_it_is_removed_where_nothing_else_protects_it() {
+    fn check(mode: OwnershipMode, foreign: Node, kind: AliasType) {
+        let mut server = Server::default();
+        server.nodes.insert(name(WWW), foreign.clone());
+        let mut attempt = fresh(mode);
+        let want = desired(Some(7), &[]);
+        assert!(run(&mut attempt, &mut server, &want, &mut 0, &[], false));
+        let (known, marker) = attempt.state();
+        let hostname = Fqdn::parse(HOST).unwrap();
+        let attempt = Attempt::new(hostname, ours(mode), known.clone(), marker.cloned(), false);
+        let mut attempt = attempt.with_announced(&[alias(WWW, kind)]);
+        assert!(run(&mut attempt, &mut server, &want, &mut 10, &[], false));
+        assert_eq!(server.node(&name(WWW)), foreign, "{mode:?} {kind:?}");
+        assert!(attempt.state().0.aliases.is_empty());
+    }
+    for mode in [
+        OwnershipMode::Marker,
+        OwnershipMode::Values,
+        OwnershipMode::None,
+    ] {
+        let address = Node {
+            ipv4: vec![address(99)],
+            ..Node::default()
+        };
+        check(mode, address, AliasType::Address);
+        let cname = Node {
+            cname: Some("elsewhere.example".to_owned()),
+            ..Node::default()
+        };
+        check(mode, cname, AliasType::Cname);
+    }
+}
+
+#[test]
+fn what_is_published_and_announced_alike_costs_no_look() {
+    let aliases = [alias(WWW, AliasType::Address)];
+    let mut server = Server::default();
+    let mut attempt = fresh(OwnershipMode::None);
+    let want = desired(Some(7), &aliases);
+    assert!(run(&mut attempt, &mut server, &want, &mut 0, &[], false));
+    let attempt = attempt.with_announced(&aliases);
+    assert_eq!(attempt.next(&want), None);
+}
+
+#[test]
+fn names_that_are_to_go_count_for_how_long_an_attempt_may_take() {
+    let alias = |number: usize| alias(&format!("a{number}.{HOST}"), AliasType::Address);
+    let aliases: Vec<_> = (0..6).map(alias).collect();
+    let foreign = Node {
+        ipv4: vec![address(99)],
+        ..Node::default()
+    };
+    let mut server = Server::default();
+    let mut attempt = fresh(OwnershipMode::Marker);
+    let want = desired(Some(7), &aliases);
+    assert!(run(&mut attempt, &mut server, &want, &mut 0, &[], false));
+    server.nodes.insert(alias(6).name, foreign.clone());
+    let mut attempt = attempt.with_announced(&[alias(6)]);
+    let want = desired(Some(7), &[]);
+    assert!(run(&mut attempt, &mut server, &want, &mut 10, &[], false));
+    assert_eq!(server.node(&alias(6).name), foreign);
+    assert_eq!(server.nodes.len(), 2, "{server:?}");
 }
 
 #[test]
