@@ -69,9 +69,9 @@ impl Keys<'_> {
 
     /// A generated key that is not owned by the host yet.
     fn lacks_owner(&self, host: &Host, secret: &ObjectKey) -> bool {
-        self.index.key(secret).is_some_and(|key| {
-            key.generated && !key.owners.iter().any(|uid| **uid == *host.meta.uid)
-        })
+        self.index
+            .key(secret)
+            .is_some_and(|key| key.generated && !key.is_owned_by(&host.meta.uid))
     }
 
     /// The verdict on the host's key, which is generated where it is missing, and is owned by every
