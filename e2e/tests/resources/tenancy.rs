@@ -17,7 +17,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::fixture::{ADDRESS, Answer, Fixture};
+use crate::fixture::{ADDRESS, Answer, Fixture, create_secret};
 
 /// A zone for all namespaces.
 async fn shared_zone(records: &[String]) -> Fixture {
@@ -376,6 +376,106 @@ async fn a_forged_record_of_what_is_published_changes_nothing_foreign() {
     }
     f.delete_host(&home).await;
     assert_eq!(foreign().await, before);
+}
+
+#[tokio::test]
+async fn a_forged_record_that_says_what_is_there_changes_nothing_foreign() {
+    let f = shared_zone(&["bare 60 A 192.0.2.2".to_owned()]).await;
+    let apex = f.zone.apex.clone();
+    let foreign = async || {
+        let mut records = f.dump().await;
+        records.retain(|r| r.contains("bare"));
+        records
+    };
+    let before = foreign().await;
+    assert_eq!(before.len(), 1, "{before:?}");
+    let red = f.namespace("red").await;
+    let home = f.host_of(&red, "home", &format!("home.{apex}"), &[]);
+    let token = f.publish(&home).await;
+    let rrset = |name: &str, address: &str| json!({"name": format!("{name}.{apex}"), "type": "A", "ttl": 60, "values": [address]});
+    f.merge_status(
+        &home,
+        json!({
+            "published": {
+                "rrsets": [rrset("home", ADDRESS), rrset("bare", "192.0.2.2")],
+                "at": "2026-01-01T00:00:00Z",
+            },
+            "pendingAliases": [{"name": format!("bare.{apex}")}],
+        }),
+    )
+    .await;
+    let address = "198.51.100.8";
+    let answer = f.stack.update(&home.spec.hostname, &token, address).await;
+    assert_eq!(answer.unwrap().status, 200);
+    let expected = [address];
+    let resolves = f
+        .stack
+        .await_dns(&home.spec.hostname, RecordType::A, &expected);
+    resolves.await.unwrap();
+    assert_eq!(foreign().await, before);
+    f.delete_host(&home).await;
+    assert_eq!(foreign().await, before);
+}
+
+#[tokio::test]
+async fn a_zones_tsig_key_is_a_secret_beside_it_and_no_other() {
+    let f = shared_zone(&[]).await;
+    let apex = f.zone.apex.clone();
+    let red = f.namespace("red").await;
+    // The zone's Secret has this name too, in the zone's namespace.
+    let wrong = "dGhpcyBpcyBub3QgdGhlIGtleSBvZiB0aGUgem9uZSE=";
+    create_secret(
+        &f.secrets_of(&red).await,
+        "tsig",
+        "Opaque",
+        &[("secret", wrong)],
+    )
+    .await;
+    let home = f.host_of(&red, "home", &format!("home.{apex}"), &[]);
+    f.publish(&home).await;
+
+    let mut zone = f.zones().await.get(&f.zone.name).await.unwrap();
+    zone.metadata = kube::api::ObjectMeta::default();
+    zone.status = None;
+    let kubectl = async |validate: &str, name: &str, secret: Value| {
+        let mut manifest = serde_json::to_value(&zone).unwrap();
+        manifest["metadata"] = json!({"name": name});
+        manifest["spec"]["rfc2136"]["tsig"]["secretRef"] = secret;
+        let (command, manifest) = (
+            ["create", validate, "-n", &red, "-f", "-"],
+            manifest.to_string(),
+        );
+        let output = f.stack.control_plane.try_kubectl(&command, &manifest);
+        let output = output.await.unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.success(), said)
+    };
+    let own = json!({"name": "tsig", "key": "secret"});
+    assert!(kubectl("--validate=strict", "own", own).await.0);
+
+    let key = f.zone.key.secret.clone();
+    let beside = f.secrets().await;
+    create_secret(&beside, "beside", "Opaque", &[("secret", key.as_str())]).await;
+    let away = json!({"name": "beside", "key": "secret", "namespace": f.zone.namespace});
+    let (taken, said) = kubectl("--validate=strict", "away", away.clone()).await;
+    assert!(!taken && said.contains("unknown field"), "{said}");
+    assert!(kubectl("--validate=ignore", "away", away).await.0);
+
+    let zones: Api<DynamicZone> = Api::namespaced(f.stack.client().await.unwrap(), &red);
+    for (name, words) in [("own", "BADSIG"), ("away", "the TSIG key was not found")] {
+        await_condition("the zone's key is rejected", LIMIT, async || {
+            let status = zones.get(name).await?.status.unwrap_or_default();
+            let conditions = status.conditions.iter();
+            let said: Vec<_> = conditions.map(|c| (&*c.reason, &*c.message)).collect();
+            let is_rejected = said.iter().any(|(reason, message)| {
+                *reason == Reason::CredentialsRejected.as_str() && message.contains(words)
+            });
+            anyhow::ensure!(is_rejected, "{name}: {said:?}");
+            Ok(Some(()))
+        })
+        .await
+        .unwrap();
+    }
 }
 
 #[tokio::test]
