@@ -1,6 +1,6 @@
 //! named's configuration, as text.
 
-use std::fmt::Write;
+use std::{collections::HashSet, fmt::Write};
 
 use super::Ports;
 use crate::name_server::{IdleLimit, TsigKey, ZoneSpec};
@@ -62,10 +62,13 @@ pub(super) fn render_zones<'a>(
     zones: impl IntoIterator<Item = &'a ZoneSpec>,
 ) -> String {
     let mut text = render_key(transfer_key, &transfer_key.name);
+    let mut known = HashSet::new();
     for zone in zones {
         let mut updaters = String::new();
         for key in &zone.keys {
-            text += &render_key(key, &key.name);
+            if known.insert(&key.name) {
+                text += &render_key(key, &key.name);
+            }
             updaters += &format!(" key \"{}\";", key.name);
         }
         if zone.keys.is_empty() {

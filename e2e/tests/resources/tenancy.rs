@@ -1,6 +1,8 @@
 //! Tenants of one zone: what one of them tries at the names, objects and records of another is
 //! refused or harmless, and said so.
 
+mod forged;
+
 use dynhost_crds::{
     conditions::{ConditionType, Reason},
     host::{Alias, AliasType, DynamicHost, Ipv6FromPrefix, PrefixFrom},
@@ -17,7 +19,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::fixture::{ADDRESS, Answer, Fixture};
+use crate::fixture::{ADDRESS, Answer, Fixture, create_secret};
 
 /// A zone for all namespaces.
 async fn shared_zone(records: &[String]) -> Fixture {
@@ -325,57 +327,64 @@ async fn who_may_edit_hosts_cannot_write_what_is_said_of_them() {
 }
 
 #[tokio::test]
-async fn a_forged_record_of_what_is_published_changes_nothing_foreign() {
-    let victim = "192.0.2.1";
-    let records = [
-        format!("victim 60 A {victim}"),
-        "_dynhost.victim 60 TXT \"v=1 o=other h=AAAAAAAAAAAAAAAAAAAAAA n=AAAAAAAAAAA\"".to_owned(),
-        "bare 60 A 192.0.2.2".to_owned(),
-    ];
-    let f = shared_zone(&records).await;
+async fn a_zones_tsig_key_is_a_secret_beside_it_and_no_other() {
+    let f = shared_zone(&[]).await;
     let apex = f.zone.apex.clone();
-    let foreign = async || {
-        let mut records = f.dump().await;
-        records.retain(|r| r.contains("victim") || r.contains("bare"));
-        records
-    };
-    let before = foreign().await;
-    assert_eq!(before.len(), 3, "{before:?}");
     let red = f.namespace("red").await;
+    // The zone's Secret has this name too, in the zone's namespace.
+    let wrong = "dGhpcyBpcyBub3QgdGhlIGtleSBvZiB0aGUgem9uZSE=";
+    create_secret(
+        &f.secrets_of(&red).await,
+        "tsig",
+        "Opaque",
+        &[("secret", wrong)],
+    )
+    .await;
     let home = f.host_of(&red, "home", &format!("home.{apex}"), &[]);
-    let token = f.publish(&home).await;
+    f.publish(&home).await;
 
-    for marker in [
-        "v=1 o=other h=AAAAAAAAAAAAAAAAAAAAAA n=AAAAAAAAAAA",
-        "not a marker",
-    ] {
-        let rrset = |name: &str, address: &str| json!({"name": format!("{name}.{apex}"), "type": "A", "ttl": 60, "values": [address]});
-        f.merge_status(
-            &home,
-            json!({"published": {
-                "rrsets": [rrset("home", victim), rrset("victim", victim), rrset("bare", victim)],
-                "marker": marker,
-                "at": "2026-01-01T00:00:00Z",
-            }}),
-        )
-        .await;
-        f.merge_host(
-            &home,
-            json!({"metadata": {"annotations": {"example.org/n": marker}}}),
-        )
-        .await;
-        let address = format!("198.51.100.{}", marker.len());
-        let answer = f.stack.update(&home.spec.hostname, &token, &address).await;
-        assert_eq!(answer.unwrap().status, 200);
-        let expected = [address.as_str()];
-        let resolves = f
-            .stack
-            .await_dns(&home.spec.hostname, RecordType::A, &expected);
-        resolves.await.unwrap();
-        assert_eq!(foreign().await, before);
+    let mut zone = f.zones().await.get(&f.zone.name).await.unwrap();
+    zone.metadata = kube::api::ObjectMeta::default();
+    zone.status = None;
+    let kubectl = async |validate: &str, name: &str, secret: Value| {
+        let mut manifest = serde_json::to_value(&zone).unwrap();
+        manifest["metadata"] = json!({"name": name});
+        manifest["spec"]["rfc2136"]["tsig"]["secretRef"] = secret;
+        let (command, manifest) = (
+            ["create", validate, "-n", &red, "-f", "-"],
+            manifest.to_string(),
+        );
+        let output = f.stack.control_plane.try_kubectl(&command, &manifest);
+        let output = output.await.unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.success(), said)
+    };
+    let own = json!({"name": "tsig", "key": "secret"});
+    assert!(kubectl("--validate=strict", "own", own).await.0);
+
+    let key = f.zone.key.secret.clone();
+    let beside = f.secrets().await;
+    create_secret(&beside, "beside", "Opaque", &[("secret", key.as_str())]).await;
+    let away = json!({"name": "beside", "key": "secret", "namespace": f.zone.namespace});
+    let (taken, said) = kubectl("--validate=strict", "away", away.clone()).await;
+    assert!(!taken && said.contains("unknown field"), "{said}");
+    assert!(kubectl("--validate=ignore", "away", away).await.0);
+
+    let zones: Api<DynamicZone> = Api::namespaced(f.stack.client().await.unwrap(), &red);
+    for (name, words) in [("own", "BADSIG"), ("away", "the TSIG key was not found")] {
+        await_condition("the zone's key is rejected", LIMIT, async || {
+            let status = zones.get(name).await?.status.unwrap_or_default();
+            let conditions = status.conditions.iter();
+            let said: Vec<_> = conditions.map(|c| (&*c.reason, &*c.message)).collect();
+            let is_rejected = said.iter().any(|(reason, message)| {
+                *reason == Reason::CredentialsRejected.as_str() && message.contains(words)
+            });
+            anyhow::ensure!(is_rejected, "{name}: {said:?}");
+            Ok(Some(()))
+        })
+        .await
+        .unwrap();
     }
-    f.delete_host(&home).await;
-    assert_eq!(foreign().await, before);
 }
 
 #[tokio::test]

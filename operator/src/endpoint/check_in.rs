@@ -12,6 +12,7 @@ use super::Endpoint;
 use super::observe::{ObserveError, Observed, Reported};
 use crate::index::Index;
 use crate::index::host::Host;
+use crate::name::Fqdn;
 use crate::update::auth::{Authenticated, Denied, Target};
 use crate::update::decide::SignedTime;
 use crate::update::outcome::Outcome;
@@ -238,23 +239,25 @@ pub(super) fn authenticate(
             let hosts = index.view().hosts_of_token(&credentials.token);
             Authenticated::by_token(hosts, credentials.place, caller)
         }
+        // Verifying takes long, and nobody shall wait for the index meanwhile.
         Proof::Signature(message) => {
-            let (admitted, others) = {
-                let view = index.view();
-                let hosts = view.hosts_of_name(&message.name).into_iter();
-                hosts.partition(|host| view.admission(host).is_ok())
-            };
-            // This takes long, and nobody shall wait for the index meanwhile.
+            let (admitted, others) = hosts_of_name(index, &message.name);
             Authenticated::by_signature(admitted, others, message, caller, now())
         }
         Proof::Sha1(proof) => {
-            let view = index.view();
-            let hosts = view.hosts_of_name(&proof.name);
-            Authenticated::by_sha1(hosts, proof, caller, now(), |spec| {
-                view.key(&spec.secret)?.sha1_secret.clone()
+            let (admitted, others) = hosts_of_name(index, &proof.name);
+            Authenticated::by_sha1(admitted, others, proof, caller, now(), |spec| {
+                index.key(&spec.secret)?.sha1_secret.clone()
             })
         }
     }
+}
+
+/// The hosts of this name, those that their zones admit and the others.
+fn hosts_of_name(index: &Index, name: &Fqdn) -> (Vec<Arc<Host>>, Vec<Arc<Host>>) {
+    let view = index.view();
+    let hosts = view.hosts_of_name(name).into_iter();
+    hosts.partition(|host| view.admission(host).is_ok())
 }
 
 fn signed_time(proof: &Proof) -> Option<SignedTime> {

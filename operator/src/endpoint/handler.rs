@@ -139,7 +139,10 @@ impl Endpoint {
 
     async fn update(&self, input: &Input<'_>, caller: Caller, origin: Origin) -> Answer {
         let dialect = caller.dialect;
-        let is_signed = matches!(dialect, Dialect::Envelope | Dialect::Signed);
+        let is_signed = matches!(
+            dialect,
+            Dialect::Envelope | Dialect::Signed | Dialect::Sha1Script
+        );
         if is_signed && !self.budgets.may_verify(origin.source()) {
             self.metrics.count_request(dialect.name(), "limited");
             return Answer::too_many();

@@ -23,7 +23,7 @@ use crate::metrics::Metrics;
 /// Sources, or hosts, that are counted one by one at a time; about 100 octets each.
 const MAX_KEYS: usize = 1 << 16;
 
-/// Signed requests that a source may send for each failing one.
+/// Signed requests, those of the script of 2012 too, that a source may send for each failing one.
 const VERIFICATIONS: NonZeroU32 = NonZeroU32::new(50).unwrap();
 
 /// After so many counts, forgotten are those who have their whole budget again.

@@ -2,10 +2,12 @@
 //! the script of 2012 is needed as it is.)
 
 use std::fmt;
-use std::hash::{Hash, Hasher};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
+use dynhost_crds::GROUP;
 use dynhost_crds::key::{GENERATED_LABEL, MIN_TOKEN_OCTETS, PREVIOUS_TOKEN, SHA1_SECRET, TOKEN};
 use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
@@ -53,8 +55,9 @@ pub struct UpdateKey {
     pub meta: Meta,
     /// dynhost made the token.
     pub generated: bool,
-    /// UIDs of the objects that own the Secret.
-    pub owners: Vec<Box<str>>,
+    /// Hashes of the UIDs of the hosts that own the Secret, where it was generated; nobody asks for
+    /// others. Whoever may write a Secret may write thousands, of any length.
+    pub(super) owners: Box<[u64]>,
     /// `None`: the token is missing or too short.
     #[serde(with = "super::packing::digest")]
     pub token: Option<TokenDigest>,
@@ -74,16 +77,15 @@ impl UpdateKey {
             (token.len() >= MIN_TOKEN_OCTETS).then(|| TokenDigest::new(token))
         };
         let labels = secret.metadata.labels.as_ref();
+        let generated = labels.is_some_and(|l| l.contains_key(GENERATED_LABEL));
+        let owners = secret.metadata.owner_references.iter().flatten();
         Some(Self {
             meta: Meta::new(&secret.metadata)?,
-            generated: labels.is_some_and(|l| l.contains_key(GENERATED_LABEL)),
-            owners: secret
-                .metadata
-                .owner_references
-                .iter()
-                .flatten()
-                .map(|owner| owner.uid.as_str().into())
-                .collect(),
+            generated,
+            owners: match generated {
+                true => owners.filter(is_host).map(|o| hash_of(&o.uid)).collect(),
+                false => Box::default(),
+            },
             token: digest(TOKEN),
             previous: digest(PREVIOUS_TOKEN),
             sha1_secret: secret
@@ -93,11 +95,27 @@ impl UpdateKey {
         })
     }
 
+    /// Whether the host with this UID is an owner of the generated Secret.
+    pub fn is_owned_by(&self, host: &str) -> bool {
+        self.owners.contains(&hash_of(host))
+    }
+
     /// The digests that authenticate: none where the token in force cannot be used.
     pub fn digests(&self) -> impl Iterator<Item = TokenDigest> {
         let previous = self.token.and(self.previous);
         self.token.into_iter().chain(previous)
     }
+}
+
+fn is_host(owner: &&OwnerReference) -> bool {
+    let group = owner.api_version.split('/').next();
+    group == Some(GROUP) && owner.kind == "DynamicHost"
+}
+
+fn hash_of(uid: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    uid.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// One trailing line end is an editor's or `echo`'s, not the user's.
@@ -150,6 +168,45 @@ mod tests {
             Some("former-horse-1"),
             &["correct-horse", "former-horse-1"],
         );
+    }
+
+    #[test]
+    fn owners_are_the_hosts_that_a_generated_secret_names() {
+        let owner = |api_version: &str, kind: &str, uid: &str| {
+            let uid = uid.to_owned();
+            serde_json::json!({"apiVersion": api_version, "kind": kind, "name": "h", "uid": uid})
+        };
+        let key = |generated: bool| {
+            let mut metadata = serde_json::json!({
+                "name": "k", "namespace": "n", "uid": "u", "resourceVersion": "1",
+                "creationTimestamp": "2026-01-01T00:00:00Z",
+                "ownerReferences": [
+                    owner("dynhost.dev/v1alpha1", "DynamicHost", "one"),
+                    owner("dynhost.dev/v1alpha1", "DynamicHost", &"x".repeat(1 << 20)),
+                    owner("dynhost.dev/v1alpha1", "DynamicZone", "zone"),
+                    owner("v1", "Pod", "pod"),
+                    owner("dynhost.dev/v1", "DynamicHost", "two"),
+                ],
+            });
+            if generated {
+                metadata["labels"] = serde_json::json!({"dynhost.dev/generated": "true"});
+            }
+            let secret = serde_json::json!({"metadata": metadata});
+            UpdateKey::new(&serde_json::from_value(secret).unwrap()).unwrap()
+        };
+        let generated = key(true);
+        for (uid, expected) in [
+            ("one", true),
+            ("two", true),
+            ("zone", false),
+            ("pod", false),
+        ] {
+            assert_eq!(generated.is_owned_by(uid), expected, "{uid}");
+        }
+        // Nobody asks whose the others are.
+        assert!(!key(false).is_owned_by("one"));
+        assert_eq!((generated.owners.len(), key(false).owners.len()), (3, 0));
+        assert_eq!(size_of_val(&*generated.owners), 3 * 8);
     }
 
     #[test]

@@ -181,12 +181,18 @@ impl Index {
 
     /// A reply to our own call: a Secret that the watch has seen go, or replaced by another of its
     /// name, must not come back, or a revoked token would authenticate again.
+    ///
+    /// That a Secret waits for a finalizer is no news where none is known: its host, which asked,
+    /// would be told of it, and ask again at once.
     pub fn apply_key_reply(&self, key: UpdateKey) {
         let affected = {
             let mut state = self.write();
             let known = state.keys.get(&key.meta.key);
-            let is_another = known.is_some_and(|known| known.meta.uid != key.meta.uid);
-            match is_another || state.gone_keys.contains(&key.meta.uid) {
+            let is_another = known
+                .as_ref()
+                .is_some_and(|known| known.meta.uid != key.meta.uid);
+            let is_no_news = known.is_none() && key.meta.deleting;
+            match is_another || is_no_news || state.gone_keys.contains(&key.meta.uid) {
                 true => Vec::new(),
                 false => state.apply_key(key),
             }

@@ -5,6 +5,9 @@
 //!                     -> paused,  until the administrator approves, or nobody asks any more
 //! ```
 //!
+//! A host counts as a few names at most, and what a namespace's own pause holds does not count in
+//! the zone: one tenant's mass is nobody else's.
+//!
 //! A host that is to lose its records for a [`Cause`] asks first. It waits a short time, so that the
 //! whole mass is seen before its first name goes. It is remembered until it is withdrawn: its
 //! records are gone, or are to stay. So there is an entry for each host that asks, and one for each
@@ -29,6 +32,9 @@ const LEAST: usize = 10;
 
 /// Or one name in so many (5 %), where that is more.
 const ONE_IN: usize = 20;
+
+/// A host counts as so many names at most, so that no host alone is a mass: of itself and 16 aliases.
+const MOST_OF_A_HOST: usize = 5;
 
 /// A count of all names is not made anew for each host of a mass.
 const COUNT_AGE: Duration = Duration::from_secs(1);
@@ -67,6 +73,11 @@ impl Cause {
             Self::Stale => "they are stale",
         }
     }
+}
+
+/// What a host of so many names counts as, in a mass and in all names.
+pub(super) fn counted(names: usize) -> usize {
+    names.min(MOST_OF_A_HOST)
 }
 
 /// The answer to a host that asks.
@@ -133,10 +144,13 @@ struct ZoneGuard {
     held_until: Option<Instant>,
 }
 
-/// Names that are counted together.
+/// Hosts that are counted together.
 #[derive(Debug, Default)]
 struct Scope {
+    /// Names, to be told.
     waiting: BTreeMap<Cause, usize>,
+    /// What they count as.
+    waits: usize,
     granted: VecDeque<(Instant, usize)>,
     is_paused: bool,
     counted: Option<(Instant, usize)>,
@@ -152,7 +166,7 @@ pub(super) fn is_approved(approval: Option<Timestamp>, now: Timestamp) -> bool {
 
 impl Guard {
     /// Whether a host may lose its records now. `count` tells how many names the zone has, or a
-    /// namespace in it.
+    /// namespace in it, as they are [`counted`].
     pub(super) fn ask(
         &mut self,
         request: Request<'_>,
@@ -188,16 +202,13 @@ impl Guard {
             });
         let waits = (candidate.since + SETTLE).saturating_duration_since(now);
         if !word.approved {
-            // Both, as both are to be known as paused.
-            let zone_allows = zone.whole.allows(now, || count(None));
-            let namespace_allows = zone
-                .namespace(namespace)
-                .allows(now, || count(Some(namespace)));
-            if !(zone_allows && namespace_allows) {
-                return Permit::Paused;
-            }
-            if !waits.is_zero() {
+            // Whose mass it is shows when all of it has asked.
+            if !zone.holds(namespace) && !waits.is_zero() {
                 return Permit::Wait(waits);
+            }
+            zone.judge(now, count);
+            if zone.holds(namespace) {
+                return Permit::Paused;
             }
         }
         candidate.granted = true;
@@ -209,7 +220,7 @@ impl Guard {
             scope.remove(cause, names);
             // What was approved is no reason to pause what comes after it.
             if !word.approved {
-                scope.granted.push_back((now, names));
+                scope.granted.push_back((now, counted(names)));
             }
         }
         zone.end_pauses(now);
@@ -314,14 +325,36 @@ impl ZoneGuard {
         self.whole.is_paused || self.namespaces.values().any(|scope| scope.is_paused)
     }
 
-    /// A pause ends when nobody asks any more.
+    /// Whether nothing of this namespace may go.
+    fn holds(&self, namespace: &Arc<str>) -> bool {
+        let own = self.namespaces.get(namespace);
+        self.whole.is_paused || own.is_some_and(|scope| scope.is_paused)
+    }
+
+    /// Pauses what is a mass. What its own namespace's pause holds goes nowhere, and is no reason to
+    /// hold what others have.
+    fn judge(&mut self, now: Instant, count: impl Fn(Option<&str>) -> usize) {
+        for (name, scope) in &mut self.namespaces {
+            scope.judge(now, 0, || count(Some(name)));
+        }
+        let held = self.held();
+        self.whole.judge(now, held, || count(None));
+    }
+
+    /// What waits for its own namespace's pause to end.
+    fn held(&self) -> usize {
+        let paused = self.namespaces.values().filter(|scope| scope.is_paused);
+        paused.map(|scope| scope.waits).sum()
+    }
+
+    /// A pause ends when nobody asks any more, and a zone's when nobody does whom nothing else holds.
     fn end_pauses(&mut self, now: Instant) {
+        for scope in self.namespaces.values_mut() {
+            scope.is_paused &= scope.waits > 0;
+        }
         if self.held_until.is_none_or(|until| until <= now) {
             self.held_until = None;
-            self.whole.is_paused &= self.whole.waiting() > 0;
-        }
-        for scope in self.namespaces.values_mut() {
-            scope.is_paused &= scope.waiting() > 0;
+            self.whole.is_paused &= self.whole.waits > self.held();
         }
     }
 
@@ -339,15 +372,13 @@ impl ZoneGuard {
 }
 
 impl Scope {
-    fn waiting(&self) -> usize {
-        self.waiting.values().sum()
-    }
-
     fn add(&mut self, cause: Cause, names: usize) {
         *self.waiting.entry(cause).or_default() += names;
+        self.waits += counted(names);
     }
 
     fn remove(&mut self, cause: Cause, names: usize) {
+        self.waits = self.waits.saturating_sub(counted(names));
         if let Some(waiting) = self.waiting.get_mut(&cause) {
             *waiting = waiting.saturating_sub(names);
             if *waiting == 0 {
@@ -356,11 +387,11 @@ impl Scope {
         }
     }
 
-    /// Whether all that waits may go; if not, it is paused from now on.
-    fn allows(&mut self, now: Instant, count: impl FnOnce() -> usize) -> bool {
+    /// Pauses what waits from now on, where that is a mass; but for what is `held` elsewhere.
+    fn judge(&mut self, now: Instant, held: usize, count: impl FnOnce() -> usize) {
         self.forget_old(now);
         let granted: usize = self.granted.iter().map(|(_, names)| names).sum();
-        let names = self.waiting() + granted;
+        let names = self.waits.saturating_sub(held) + granted;
         if names > LEAST && !self.is_paused {
             let fresh = |(at, _): &(Instant, usize)| now.saturating_duration_since(*at) < COUNT_AGE;
             let (_, all) = *match self.counted.filter(fresh) {
@@ -369,7 +400,6 @@ impl Scope {
             };
             self.is_paused = names > all / ONE_IN;
         }
-        !self.is_paused
     }
 
     fn forget_old(&mut self, now: Instant) {

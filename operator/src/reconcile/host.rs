@@ -29,10 +29,6 @@ use crate::record::alias::Alias;
 /// Pause before what the API server did not take is tried again.
 const API_RETRY: Duration = Duration::from_secs(1);
 
-/// How often a Secret is asked for that is missing or of another type: the watch shows those of the
-/// right type only, so nothing tells that another one is gone, or that a new one is permitted now.
-const KEY_RETRY: Duration = Duration::from_secs(10);
-
 impl Controller {
     /// Brings a host to what it should be. The steps:
     ///
@@ -61,13 +57,8 @@ impl Controller {
                 let (claimed, key) = Box::pin(self.claim(&host, &spec)).await;
                 let (key, key_next) = match key {
                     Ok(key) => {
-                        let asks_again = is_unseen_by_the_watch(&key);
-                        let next = if asks_again {
-                            Next::After(KEY_RETRY)
-                        } else {
-                            Next::Idle
-                        };
-                        (key, next)
+                        let pause = key::look_again(&host, &key, Timestamp::now());
+                        (key, pause.map_or(Next::Idle, Next::After))
                     }
                     Err(error) => (unknown_key(&host, &error), Next::After(API_RETRY)),
                 };
@@ -390,11 +381,6 @@ fn as_before(host: &Host) -> Option<Verdict> {
 fn has_status(host: &Host, of: ConditionType, status: ConditionStatus) -> bool {
     host.condition(of)
         .is_some_and(|condition| condition.status == status)
-}
-
-/// Whether the watch, which shows Secrets of the right type only, would not tell of a change.
-fn is_unseen_by_the_watch(key: &Verdict) -> bool {
-    matches!(key.reason, Reason::WrongType | Reason::SecretNotFound)
 }
 
 fn unknown_key(host: &Host, error: &kube::Error) -> Verdict {

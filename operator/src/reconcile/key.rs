@@ -1,10 +1,12 @@
 //! The update key of a host: found, or generated where it is missing.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use dynhost_crds::conditions::Reason;
+use dynhost_crds::conditions::{ConditionType, Reason};
 use dynhost_crds::key::{GENERATED_LABEL, SECRET_TYPE, SHA1_SECRET, TOKEN};
 use dynhost_crds::{CONTROLLER_FIELD_MANAGER, GROUP};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::api::{Api, Patch, PatchParams, PostParams};
@@ -23,6 +25,24 @@ const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 
 /// Characters of a generated token: 190 bits.
 const TOKEN_LENGTH: usize = 32;
+
+/// How long a Secret that is missing or of another type is left alone, first and at most.
+const RETRY: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(300));
+
+/// When a host's Secret is to be asked for again: the watch shows those of the right type only, so
+/// nothing tells that another one is gone, or that a new one is permitted now.
+///
+/// As long after as status has said so already, which doubles the pause each time. A verdict that
+/// status does not tell yet, or tells of a former spec, is a new one.
+pub(super) fn look_again(host: &Host, verdict: &Verdict, now: Timestamp) -> Option<Duration> {
+    if !matches!(verdict.reason, Reason::WrongType | Reason::SecretNotFound) {
+        return None;
+    }
+    let told = host.condition(ConditionType::KeyReady);
+    let told = told.filter(|c| c.reason == verdict.reason && c.generation == host.meta.generation);
+    let age = told.and_then(|c| Duration::try_from(now.duration_since(c.since)).ok());
+    Some(age.unwrap_or_default().clamp(RETRY.0, RETRY.1))
+}
 
 /// What the index says of a host's update key; `None`: no Secret of the right type is there.
 pub(super) fn judge(index: &Index, spec: &HostSpec) -> Option<Verdict> {
@@ -69,9 +89,9 @@ impl Keys<'_> {
 
     /// A generated key that is not owned by the host yet.
     fn lacks_owner(&self, host: &Host, secret: &ObjectKey) -> bool {
-        self.index.key(secret).is_some_and(|key| {
-            key.generated && !key.owners.iter().any(|uid| **uid == *host.meta.uid)
-        })
+        self.index
+            .key(secret)
+            .is_some_and(|key| key.generated && !key.is_owned_by(&host.meta.uid))
     }
 
     /// The verdict on the host's key, which is generated where it is missing, and is owned by every
@@ -215,7 +235,49 @@ fn character(octet: u8) -> Option<char> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::update::fixture;
+
+    #[test]
+    fn a_secret_that_the_watch_does_not_show_is_asked_for_ever_more_rarely() {
+        fn check(told: Option<(&str, i64)>, seconds: i64, now: Reason, expected: Option<u64>) {
+            let start: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+            let condition = |(reason, generation): (&str, i64)| {
+                json!([{"type": "KeyReady", "status": "False", "reason": reason, "message": "",
+                        "observedGeneration": generation, "lastTransitionTime": start}])
+            };
+            let host = fixture::object(json!({
+                "metadata": {"generation": 2},
+                "status": {"conditions": told.map(condition).unwrap_or(json!([]))},
+            }));
+            let now_at = start + jiff::SignedDuration::from_secs(seconds);
+            let pause = look_again(&host, &Verdict::of(now), now_at);
+            assert_eq!(
+                pause,
+                expected.map(Duration::from_secs),
+                "{told:?} {seconds}"
+            );
+        }
+        let (missing, other) = (Reason::SecretNotFound, Reason::WrongType);
+        let told = Some(("SecretNotFound", 2));
+        check(None, 0, missing, Some(10));
+        check(told, 0, missing, Some(10));
+        check(told, 10, missing, Some(10));
+        check(told, 20, missing, Some(20));
+        check(told, 160, missing, Some(160));
+        check(told, 301, missing, Some(300));
+        check(told, 1_000_000, missing, Some(300));
+        // The clock was set back.
+        check(told, -100, missing, Some(10));
+        check(told, 1000, other, Some(10));
+        check(Some(("SecretNotFound", 1)), 1000, missing, Some(10));
+        check(Some(("WrongType", 2)), 1000, other, Some(300));
+        // Of what becomes of these the watch tells.
+        check(told, 1000, Reason::Generated, None);
+        check(told, 1000, Reason::Invalid, None);
+    }
 
     #[test]
     fn generated_tokens_are_long_plain_and_different() {

@@ -6,7 +6,7 @@ use std::time::Instant;
 use dynhost_crds::conditions::{ConditionStatus, ConditionType, Reason};
 use jiff::Timestamp;
 
-use super::guard::{Cause, Guard, Permit, Report, Request, Word, is_approved};
+use super::guard::{Cause, Guard, Permit, Report, Request, Word, counted, is_approved};
 use super::status::Verdict;
 use super::termination::Terminations;
 use super::{Controller, Next};
@@ -46,7 +46,7 @@ impl Controller {
             hosts
                 .filter(|host| namespace.is_none_or(|n| *host.meta.key.namespace == *n))
                 .filter(|host| host.published.is_some())
-                .map(|host| names(host.published.as_ref()))
+                .map(|host| counted(names(host.published.as_ref())))
                 .sum()
         };
         let mut guard = self.guarding.guard();

@@ -24,4 +24,4 @@ pub mod scope;
 pub mod source_address;
 
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;

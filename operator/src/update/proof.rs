@@ -172,15 +172,22 @@ fn is_within(at: i64, now: i64, max_age: i64, max_lead: i64) -> bool {
 /// As much of a secret as shall not be seen, in octets.
 const MIN_PART: usize = 4;
 
+/// The longest secret of the script of 2012, in octets: it is kept in memory, and hashed for
+/// requests of everybody.
+const MAX_SECRET: usize = 256;
+
 /// What the script of 2012 and its server share. It is needed in the clear.
 #[derive(Clone)]
 pub struct Sha1Secret(Box<[u8]>);
 
 impl Sha1Secret {
-    /// From the Secret's data; one trailing line end is an editor's. `None`: empty.
+    /// From the Secret's data; one trailing line end is an editor's. `None`: empty, or over 256
+    /// octets.
     pub fn new(data: &[u8]) -> Option<Self> {
         let secret = without_line_end(data);
-        (!secret.is_empty()).then(|| Self(secret.into()))
+        (1..=MAX_SECRET)
+            .contains(&secret.len())
+            .then(|| Self(secret.into()))
     }
 
     pub(crate) fn from_octets(octets: Box<[u8]>) -> Self {
@@ -374,6 +381,18 @@ mod tests {
         check(b"Secretkey1", Some(false));
         check(b"\n", None);
         check(b"", None);
+    }
+
+    #[test]
+    fn a_secret_is_kept_up_to_256_octets() {
+        fn check(octets: usize, end: &[u8], expected: bool) {
+            let data = [&vec![b'a'; octets], end].concat();
+            assert_eq!(Sha1Secret::new(&data).is_some(), expected, "{octets}");
+        }
+        check(256, b"", true);
+        check(256, b"\r\n", true);
+        check(257, b"", false);
+        check(1 << 20, b"", false);
     }
 
     #[test]

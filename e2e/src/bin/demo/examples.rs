@@ -17,6 +17,9 @@ pub(crate) const ZONE: &str = "dyn.example.org";
 pub(crate) const ZONE_NAME: &str = "dyn";
 pub(crate) const ZONE_NAMESPACE: &str = "dns";
 
+/// The zone of examples/11-tenants.yaml.
+const TEAMS_ZONE: &str = "teams.example.org";
+
 /// The host of examples/04-host.yaml, whose update key is generated.
 pub(crate) const HOME: &str = "home.dyn.example.org";
 pub(crate) const HOST_NAME: &str = "home";
@@ -29,7 +32,7 @@ pub(crate) struct Demo {
 }
 
 impl Demo {
-    /// Serves the zone in BIND, applies every example and waits until all of them are Ready.
+    /// Serves the zones in BIND, applies every example and waits until all of them are Ready.
     ///
     /// The TSIG secret and the name server's address are replaced by those of this run.
     pub(crate) async fn apply(stack: &Stack) -> Result<Self> {
@@ -38,13 +41,15 @@ impl Demo {
             algorithm: TsigAlgorithm::HmacSha256,
             secret: random_base64(32)?,
         };
-        let zone = ZoneSpec {
-            apex: ZONE.to_owned(),
-            keys: vec![key.clone()],
-            records: Vec::new(),
-            allow_transfer: true,
-        };
-        stack.bind.add_zone(zone).await?;
+        for apex in [ZONE, TEAMS_ZONE] {
+            let zone = ZoneSpec {
+                apex: apex.to_owned(),
+                keys: vec![key.clone()],
+                records: Vec::new(),
+                allow_transfer: true,
+            };
+            stack.bind.add_zone(zone).await?;
+        }
         let server = stack.bind.address().to_string();
         for file in numbered_files()? {
             let name = file.file_name().unwrap_or_default().to_string_lossy();

@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 use std::time::Instant;
 
+use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use tokio::net::TcpSocket;
 
 use super::*;
@@ -107,6 +108,29 @@ async fn who_sends_credentials_only_when_asked_is_never_slowed() {
     }
     let wrong = Some("wrong-horse-battery");
     assert_eq!(fixture.ask(2, UPDATE, wrong).await.0, 401);
+}
+
+#[tokio::test]
+async fn a_source_has_so_many_requests_of_the_script_verified_and_no_more() {
+    let fixture = slow().await;
+    let secret: Secret = serde_json::from_value(json!({
+        "metadata": metadata("family", "script"),
+        "data": {"sha1Secret": BASE64_STANDARD.encode("secretkey1")},
+    }))
+    .unwrap();
+    fixture.index.apply_key(UpdateKey::new(&secret).unwrap());
+    let auth = json!({"secretName": "script", "sha1Script": {"user": "alice"}});
+    fixture.add_host("script", json!({"spec": {"auth": auth}}));
+    let time = Timestamp::now().strftime("%Y-%m-%d %H:%M:%S").to_string();
+    let text = format!("script.dyn.example.org\n{time}\nsecretkey1\n");
+    let hash = digest(&SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes());
+    let hash: String = hash.as_ref().iter().map(|o| format!("{o:02x}")).collect();
+    let time = time.replace(' ', "%20");
+    let target = format!("/ip.php?user=alice&id=script.dyn.example.org&timeST={time}&hash={hash}");
+    // The hash is right, and loopback is not an address to publish.
+    let verified = fixture.count_until_limited(2, &target, None, 503).await;
+    assert!(verified >= 50 * BURST, "{verified}");
+    assert_eq!(fixture.ask(3, &target, None).await.0, 503);
 }
 
 #[tokio::test]

@@ -310,6 +310,36 @@ fn a_reply_never_brings_a_deleted_or_replaced_key_back() {
 }
 
 #[test]
+fn a_reply_tells_nobody_of_an_unknown_key_that_waits_for_its_end() {
+    let mut f = Fixture::new();
+    f.host("a", "one", 1, spec("one.dyn.example.org"));
+    let name = ObjectKey::new("a", "one-update-key");
+    f.key(
+        "a",
+        "one-update-key",
+        "2026-01-01T00:00:00Z",
+        &["token-of-team-a"],
+    );
+    let known = UpdateKey::clone(&f.index.key(&name).unwrap());
+    let mut deleting = known.clone();
+    deleting.meta.deleting = true;
+    deleting.meta.resource_version = 2;
+    // A key that is known is forgotten, and its host asks for another one.
+    f.affected();
+    f.index.apply_key_reply(deleting.clone());
+    assert_eq!(f.affected(), names(&["host a/one"]));
+    assert!(f.index.key(&name).is_none());
+
+    // The host of one that never was known has just asked.
+    deleting.meta.uid = "held".into();
+    f.index.apply_key_reply(deleting.clone());
+    assert_eq!(f.affected(), names(&[]));
+    // From the watch it is news: the name is free.
+    f.index.remove_key(&name);
+    assert_eq!(f.affected(), names(&["host a/one"]));
+}
+
+#[test]
 fn a_change_of_stale_after_is_seen_and_remembered() {
     let fixture = Fixture::new();
     let changed = || {

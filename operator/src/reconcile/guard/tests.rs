@@ -133,11 +133,12 @@ fn the_first_of_a_mass_waits_for_the_others() {
         play.ask("a", 0),
         Permit::Wait(SETTLE - Duration::from_millis(1500))
     );
-    assert_eq!(play.ask_all("a", 1..10), (0, 9, 0));
     // With the eleventh it is a mass, whoever asked first.
-    assert_eq!(play.ask("a", 10), Permit::Paused);
+    assert_eq!(play.ask_all("a", 1..11), (0, 10, 0));
     play.now = SETTLED;
     assert_eq!(play.ask("a", 0), Permit::Paused);
+    // Whoever comes to a pause need not wait to be told.
+    assert_eq!(play.ask("a", 11), Permit::Paused);
 }
 
 #[test]
@@ -153,6 +154,9 @@ fn what_was_granted_counts_for_a_minute() {
     play.withdraw("a", 0..4);
     assert_eq!(play.ask_all("a", 4..10), (6, 0, 0));
 
+    // Eight of the ten are a minute old, and then are not.
+    play.now = SETTLED + 57_999;
+    assert_eq!(play.ask_all("a", 10..11), (0, 1, 0));
     play.now = SETTLED + 59_999;
     assert_eq!(play.ask_all("a", 10..11), (0, 0, 1));
     play.withdraw("a", 10..11);
@@ -163,12 +167,60 @@ fn what_was_granted_counts_for_a_minute() {
 #[test]
 fn aliases_are_names_too() {
     let mut play = Play::new(100, 100);
-    play.ask_for("a", 0, 6, Cause::Consent);
-    assert_eq!(
-        play.ask_for("a", 1, 4, Cause::Consent),
-        Permit::Wait(SETTLE)
-    );
-    assert_eq!(play.ask_for("a", 2, 1, Cause::Consent), Permit::Paused);
+    let mut ask_twice = |host, names| {
+        play.ask_for("a", host, names, Cause::Consent);
+        play.now += SETTLED;
+        play.ask_for("a", host, names, Cause::Consent)
+    };
+    assert_eq!(ask_twice(0, 4), Permit::Granted);
+    assert_eq!(ask_twice(1, 4), Permit::Granted);
+    assert_eq!(ask_twice(2, 2), Permit::Granted);
+    assert_eq!(ask_twice(3, 1), Permit::Paused);
+}
+
+#[test]
+fn no_host_alone_is_a_mass_however_many_aliases_it_has() {
+    let mut play = Play::new(34, 17);
+    play.ask_for("a", 0, 17, Cause::Stale);
+    play.ask_for("b", 0, 17, Cause::Stale);
+    play.now = SETTLED;
+    for namespace in ["a", "b"] {
+        let permit = play.ask_for(namespace, 0, 17, Cause::Stale);
+        assert_eq!(permit, Permit::Granted);
+    }
+    // What was granted counts likewise, and what is told are names.
+    play.ask_for("a", 1, 17, Cause::Stale);
+    play.now += SETTLED;
+    assert_eq!(play.ask_for("a", 1, 17, Cause::Stale), Permit::Paused);
+    assert_eq!(play.guard.paused_names(), 17);
+}
+
+#[test]
+fn what_a_namespaces_pause_holds_is_no_reason_to_hold_what_others_have() {
+    let mut play = Play::new(60, 20);
+    play.ask_all("a", 0..5);
+    play.ask_all("b", 0..3);
+    play.ask_all("a", 5..20);
+    play.now = SETTLED;
+    // Also where the others are looked at first.
+    assert_eq!(play.ask_all("b", 0..3), (3, 0, 0));
+    assert_eq!(play.ask_all("a", 0..20), (0, 0, 20));
+    assert_eq!(play.ask_all("c", 0..7), (0, 7, 0));
+    play.now += SETTLED;
+    assert_eq!(play.ask_all("c", 0..7), (7, 0, 0));
+    assert_eq!(play.guard.paused_names(), 20);
+    // Those others together are a mass all the same.
+    play.ask_all("d", 0..1);
+    play.now += SETTLED;
+    assert_eq!(play.ask_all("d", 0..1), (0, 0, 1));
+    assert_eq!(play.guard.paused_names(), 21);
+    // With them it ends, and not with the last of the namespace.
+    play.withdraw("d", 0..1);
+    play.now += 60_000;
+    play.ask_all("e", 0..1);
+    play.now += SETTLED;
+    assert_eq!(play.ask_all("e", 0..1), (1, 0, 0));
+    assert_eq!(play.ask_all("a", 0..20), (0, 0, 20));
 }
 
 #[test]
@@ -211,6 +263,8 @@ fn a_pause_ends_with_an_approval_or_with_its_last_host() {
     assert!(!play.is_paused());
     assert_eq!(play.ask("a", 11), Permit::Wait(SETTLE));
 
+    play.ask_all("a", 0..12);
+    play.now += SETTLED;
     play.ask_all("a", 0..12);
     assert!(play.is_paused());
     play.word = APPROVED;
@@ -273,12 +327,14 @@ fn nothing_is_remembered_of_those_who_do_not_ask_any_more() {
     assert_eq!(play.guard.cause(&host, &uid), None);
 
     play.ask_all("b", 0..12);
+    play.now = SETTLED;
+    play.ask_all("b", 0..12);
     assert!(play.is_paused());
     play.guard.forget(&Play::zone());
     assert!(play.guard.candidates.is_empty() && play.guard.zones.is_empty());
 
     play.ask_all("c", 0..3);
-    play.now = SETTLED;
+    play.now += SETTLED;
     assert_eq!(play.ask_all("c", 0..3), (3, 0, 0));
     play.withdraw("c", 0..3);
     play.now += 60_000;
