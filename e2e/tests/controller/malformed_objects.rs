@@ -157,8 +157,8 @@ async fn malformed_objects_are_told_so_and_hinder_no_others() -> Result<()> {
                 && event.user == OPERATOR
                 && event.verb == "patch"
         };
-        let told = events.iter().filter(is_told).count();
-        assert!(told <= 1, "{kind} {name} was patched {told} times");
+        let told: Vec<_> = events.iter().filter(is_told).collect();
+        assert!(told.len() <= 1, "{kind} {name} was patched: {told:#?}");
     }
 
     for (kind, name, _) in &malformed {
