@@ -102,6 +102,23 @@ impl Fixture {
     async fn dump(&self) -> Vec<String> {
         self.stack.bind.dump(&self.zone.apex).await.unwrap()
     }
+
+    /// The zone's records with one of these labels in them.
+    async fn dump_of(&self, labels: &[&str]) -> Vec<String> {
+        let mut records = self.dump().await;
+        records.retain(|record| labels.iter().any(|label| record.contains(label)));
+        records
+    }
+
+    /// Reports an address for a host, and waits until DNS has it.
+    async fn report(&self, host: &DynamicHost, token: &str, address: &str) {
+        let hostname = &host.spec.hostname;
+        let answer = self.stack.update(hostname, token, address).await;
+        assert_eq!(answer.unwrap().status, 200);
+        let expected = [address];
+        let resolves = self.stack.await_dns(hostname, RecordType::A, &expected);
+        resolves.await.unwrap();
+    }
 }
 
 fn alias(name: &str) -> Alias {

@@ -2,6 +2,11 @@
 
 use super::*;
 
+/// As status tells of an address.
+fn rrset(name: &str, address: &str) -> Value {
+    json!({"name": name, "type": "A", "ttl": 60, "values": [address]})
+}
+
 #[tokio::test]
 async fn a_forged_record_of_what_is_published_changes_nothing_foreign() {
     let victim = "192.0.2.1";
@@ -12,11 +17,7 @@ async fn a_forged_record_of_what_is_published_changes_nothing_foreign() {
     ];
     let f = shared_zone(&records).await;
     let apex = f.zone.apex.clone();
-    let foreign = async || {
-        let mut records = f.dump().await;
-        records.retain(|r| r.contains("victim") || r.contains("bare"));
-        records
-    };
+    let foreign = async || f.dump_of(&["victim", "bare"]).await;
     let before = foreign().await;
     assert_eq!(before.len(), 3, "{before:?}");
     let red = f.namespace("red").await;
@@ -27,7 +28,7 @@ async fn a_forged_record_of_what_is_published_changes_nothing_foreign() {
         "v=1 o=other h=AAAAAAAAAAAAAAAAAAAAAA n=AAAAAAAAAAA",
         "not a marker",
     ] {
-        let rrset = |name: &str, address: &str| json!({"name": format!("{name}.{apex}"), "type": "A", "ttl": 60, "values": [address]});
+        let rrset = |name: &str, address: &str| rrset(&format!("{name}.{apex}"), address);
         f.merge_status(
             &home,
             json!({"published": {
@@ -43,13 +44,7 @@ async fn a_forged_record_of_what_is_published_changes_nothing_foreign() {
         )
         .await;
         let address = format!("198.51.100.{}", marker.len());
-        let answer = f.stack.update(&home.spec.hostname, &token, &address).await;
-        assert_eq!(answer.unwrap().status, 200);
-        let expected = [address.as_str()];
-        let resolves = f
-            .stack
-            .await_dns(&home.spec.hostname, RecordType::A, &expected);
-        resolves.await.unwrap();
+        f.report(&home, &token, &address).await;
         assert_eq!(foreign().await, before);
     }
     f.delete_host(&home).await;
@@ -60,17 +55,13 @@ async fn a_forged_record_of_what_is_published_changes_nothing_foreign() {
 async fn a_forged_record_that_says_what_is_there_changes_nothing_foreign() {
     let f = shared_zone(&["bare 60 A 192.0.2.2".to_owned()]).await;
     let apex = f.zone.apex.clone();
-    let foreign = async || {
-        let mut records = f.dump().await;
-        records.retain(|r| r.contains("bare"));
-        records
-    };
+    let foreign = async || f.dump_of(&["bare"]).await;
     let before = foreign().await;
     assert_eq!(before.len(), 1, "{before:?}");
     let red = f.namespace("red").await;
     let home = f.host_of(&red, "home", &format!("home.{apex}"), &[]);
     let token = f.publish(&home).await;
-    let rrset = |name: &str, address: &str| json!({"name": format!("{name}.{apex}"), "type": "A", "ttl": 60, "values": [address]});
+    let rrset = |name: &str, address: &str| rrset(&format!("{name}.{apex}"), address);
     f.merge_status(
         &home,
         json!({
@@ -82,14 +73,7 @@ async fn a_forged_record_that_says_what_is_there_changes_nothing_foreign() {
         }),
     )
     .await;
-    let address = "198.51.100.8";
-    let answer = f.stack.update(&home.spec.hostname, &token, address).await;
-    assert_eq!(answer.unwrap().status, 200);
-    let expected = [address];
-    let resolves = f
-        .stack
-        .await_dns(&home.spec.hostname, RecordType::A, &expected);
-    resolves.await.unwrap();
+    f.report(&home, &token, "198.51.100.8").await;
     assert_eq!(foreign().await, before);
     f.delete_host(&home).await;
     assert_eq!(foreign().await, before);
@@ -104,11 +88,7 @@ async fn a_record_forged_before_the_first_publication_changes_nothing_foreign() 
     ];
     let f = shared_zone(&records).await;
     let apex = f.zone.apex.clone();
-    let foreign = async || {
-        let mut records = f.dump().await;
-        records.retain(|r| r.contains("bare.own") || r.contains("else"));
-        records
-    };
+    let foreign = async || f.dump_of(&["bare.own", "else"]).await;
     let before = foreign().await;
     assert_eq!(before.len(), 2, "{before:?}");
     let red = f.namespace("red").await;
@@ -121,7 +101,7 @@ async fn a_record_forged_before_the_first_publication_changes_nothing_foreign() 
         let aliases: Vec<&str> = alias.into_iter().map(String::as_str).collect();
         let home = f.host_of(&red, name, &format!("{name}.{apex}"), &aliases);
         let token = f.stack.create_host(&home).await.unwrap();
-        let rrset = json!({"name": forged, "type": "A", "ttl": 60, "values": ["192.0.2.2"]});
+        let rrset = rrset(forged, "192.0.2.2");
         f.merge_status(
             &home,
             json!({
@@ -130,13 +110,7 @@ async fn a_record_forged_before_the_first_publication_changes_nothing_foreign() 
             }),
         )
         .await;
-        let answer = f.stack.update(&home.spec.hostname, &token, "198.51.100.8");
-        assert_eq!(answer.await.unwrap().status, 200);
-        let expected = ["198.51.100.8"];
-        let resolves = f
-            .stack
-            .await_dns(&home.spec.hostname, RecordType::A, &expected);
-        resolves.await.unwrap();
+        f.report(&home, &token, "198.51.100.8").await;
         assert_eq!(foreign().await, before, "{name} {alias:?}");
         f.delete_host(&home).await;
         assert_eq!(foreign().await, before, "{name} {alias:?}");
