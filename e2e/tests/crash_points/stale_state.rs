@@ -39,7 +39,7 @@ async fn an_operator_started_onto_an_older_state_overwrites_nothing_newer() -> R
 /// started onto what there was then, and onto what there was behind the step, again and again.
 async fn check(when: When) -> Result<()> {
     let lane = &Lane::get().await?;
-    let life = Life::begin(lane).await?;
+    let life = Life::begin(lane).await?.killed_anywhere();
     life.await_settled(&STEPS[..1]).await?;
     let mut past: Vec<(usize, String, Memory)> = Vec::new();
     for (at, step) in STEPS.iter().enumerate().skip(1) {
