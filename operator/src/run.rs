@@ -72,8 +72,7 @@ async fn operate(options: RunOptions) -> anyhow::Result<()> {
         endpoint = %clients.local_addr()?, admin = %administrators.local_addr()?, "listening"
     );
 
-    let (affected_sender, affected) = mpsc::unbounded_channel();
-    let index = Arc::new(Index::new(affected_sender));
+    let index = Arc::new(Index::default());
     let freshness = Arc::new(Freshness::default());
     let metrics = Arc::new(Metrics::default());
     let endpoint_patches = Arc::new(Calls::default());
@@ -89,8 +88,6 @@ async fn operate(options: RunOptions) -> anyhow::Result<()> {
     let mut tasks = JoinSet::new();
     if options.no_controller {
         tracing::info!("serving updates only: another instance has to write DNS");
-        // What nobody takes does not queue.
-        drop(affected);
     } else {
         let (events, event_queue) = Events::new(metrics.clone());
         tasks.spawn(events::send(client.clone(), event_queue));
@@ -117,7 +114,7 @@ async fn operate(options: RunOptions) -> anyhow::Result<()> {
         let (watcher, end) = (controller.clone(), when_stopped());
         tasks.spawn(async move { watcher.watch_drift(end).await });
         let end = when_stopped();
-        tasks.spawn(async move { controller.run(affected, end).await });
+        tasks.spawn(async move { controller.run(end).await });
     }
     let mut endpoint_options = options.endpoint;
     fit_into_file_limit(&mut endpoint_options.limits)?;

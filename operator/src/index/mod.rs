@@ -22,7 +22,7 @@ pub mod zone;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::Hash;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use dynhost_crds::host::ObservedPrefix;
 use jiff::Timestamp;
@@ -33,7 +33,7 @@ use crate::name::{Fqdn, RecordName};
 use host::Host;
 use key::{TokenDigest, UpdateKey};
 use links::Links;
-use object::ObjectKey;
+use object::{Listed, ObjectKey};
 use quota::Quota;
 pub use slots::Id;
 use slots::Slots;
@@ -53,13 +53,16 @@ type Claim = (ObjectKey, RecordName);
 type Seniority = (Timestamp, ObjectKey);
 
 /// See the module's documentation.
+#[derive(Default)]
 pub struct Index {
     state: RwLock<State>,
-    affected: mpsc::UnboundedSender<Affected>,
+    affected: Mutex<Option<mpsc::UnboundedSender<Affected>>>,
 }
 
 #[derive(Default)]
 struct State {
+    /// Somebody is told what is affected.
+    is_told: bool,
     hosts: Slots<Host>,
     zones: HashMap<ObjectKey, Arc<Zone>>,
     keys: Slots<UpdateKey>,
@@ -86,12 +89,17 @@ const GONE_KEYS: usize = 1024;
 pub struct View<'a>(RwLockReadGuard<'a, State>);
 
 impl Index {
-    /// An empty index that tells `affected` of every object to look at again.
-    pub fn new(affected: mpsc::UnboundedSender<Affected>) -> Self {
-        Self {
-            state: RwLock::default(),
-            affected,
-        }
+    /// Tells the caller, and nobody else, of every object to look at again from now on. What there
+    /// is already it finds by [`View::zones`] and [`View::hosts_from`].
+    pub fn subscribe(&self) -> mpsc::UnboundedReceiver<Affected> {
+        let (sender, affected) = mpsc::unbounded_channel();
+        *self.affected() = Some(sender);
+        self.write().is_told = true;
+        affected
+    }
+
+    fn affected(&self) -> MutexGuard<'_, Option<mpsc::UnboundedSender<Affected>>> {
+        self.affected.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reads several things at one moment.
@@ -119,9 +127,10 @@ impl Index {
     }
 
     fn tell(&self, affected: impl IntoIterator<Item = Affected>) {
+        let told = self.affected();
         for object in affected {
-            // The receiver is gone only while the process ends.
-            let _ = self.affected.send(object);
+            // Whoever has ceased to listen begins with everything.
+            let _ = told.as_ref().map(|told| told.send(object));
         }
     }
 
@@ -218,30 +227,29 @@ impl Index {
     }
 
     /// The hosts that a whole list did not show are gone; likewise below.
-    pub fn retain_hosts(&self, listed: &HashSet<ObjectKey>) {
+    pub fn retain_hosts(&self, listed: &Listed) {
         let gone = missing(self.view().0.hosts.keys(), listed);
         gone.iter().for_each(|key| self.remove_host(key));
     }
 
-    pub fn retain_zones(&self, listed: &HashSet<ObjectKey>) {
+    pub fn retain_zones(&self, listed: &Listed) {
         let gone = missing(self.view().0.zones.keys().cloned(), listed);
         gone.iter().for_each(|key| self.remove_zone(key));
     }
 
-    pub fn retain_keys(&self, listed: &HashSet<ObjectKey>) {
+    pub fn retain_keys(&self, listed: &Listed) {
         let gone = missing(self.view().0.keys.keys(), listed);
         gone.iter().for_each(|key| self.remove_key(key));
     }
 
-    pub fn retain_namespaces(&self, listed: &HashSet<ObjectKey>) {
-        let names: HashSet<&str> = listed.iter().map(|key| &*key.name).collect();
+    pub fn retain_namespaces(&self, listed: &Listed) {
         self.write()
             .namespaces
-            .retain(|name, _| names.contains(&**name));
+            .retain(|name, _| listed.contains(&ObjectKey::new("", name)));
     }
 }
 
-fn missing(known: impl Iterator<Item = ObjectKey>, listed: &HashSet<ObjectKey>) -> Vec<ObjectKey> {
+fn missing(known: impl Iterator<Item = ObjectKey>, listed: &Listed) -> Vec<ObjectKey> {
     known.filter(|key| !listed.contains(key)).collect()
 }
 
@@ -312,6 +320,17 @@ impl View<'_> {
             true => host.observed.ipv6_prefix.clone(),
             false => self.0.hosts.get(&from.host)?.observed.ipv6_prefix,
         }
+    }
+
+    /// Every zone.
+    pub fn zones(&self) -> impl Iterator<Item = &ObjectKey> {
+        self.0.zones.keys()
+    }
+
+    /// Some hosts and the place of the next, so that whoever looks at all of them need not keep the
+    /// index for so long. The first place is 0; after the last host there is none.
+    pub fn hosts_from(&self, place: usize, most: usize) -> (Vec<ObjectKey>, Option<usize>) {
+        self.0.hosts.keys_from(place, most)
     }
 
     /// Every host.
@@ -452,6 +471,9 @@ impl State {
     }
 
     fn affected_hosts_of_zone(&self, zone: &ObjectKey) -> Vec<Affected> {
+        if !self.is_told {
+            return Vec::new();
+        }
         let hosts = self.hosts_of_zone.get(zone).into_iter().flatten();
         let hosts = hosts.filter_map(|id| self.hosts.at(*id));
         hosts.map(|host| Affected::Host(host.meta.key)).collect()
@@ -532,6 +554,10 @@ impl State {
 
     fn apply_namespace(&mut self, name: &str, labels: Labels) -> Vec<Affected> {
         if self.namespaces.get(name).is_some_and(|l| **l == labels) {
+            return Vec::new();
+        }
+        if !self.is_told {
+            self.namespaces.insert(name.into(), Arc::new(labels));
             return Vec::new();
         }
         // A name may have another winner now, and a zone another number of hosts.
