@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::*;
+use crate::admission::Refusal;
 
 struct Fixture {
     index: Index,
