@@ -108,6 +108,7 @@ async fn operate(options: RunOptions) -> anyhow::Result<()> {
             metrics: metrics.clone(),
             endpoint_patches: endpoint_patches.clone(),
             dns_changes: controller.dns_changes(),
+            look_again: controller.again(),
         };
         tasks.spawn(status.run(outcomes));
         let controller = Arc::new(controller);
