@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 use crate::index::Index;
-use crate::metrics::Metrics;
+use crate::metrics::{Format, Metrics, Snapshot};
 use crate::watch::Freshness;
 
 /// What the pages tell about.
@@ -40,13 +40,19 @@ async fn ready(State(admin): State<Admin>) -> (StatusCode, &'static str) {
     }
 }
 
-async fn metrics(State(admin): State<Admin>) -> Response {
-    let hosts = admin.index.view().number_of_hosts();
-    match admin.metrics.render(hosts) {
-        Ok(page) => {
-            let type_ = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-            ([(header::CONTENT_TYPE, type_)], page).into_response()
+async fn metrics(State(admin): State<Admin>, headers: HeaderMap) -> Response {
+    let accept = headers.get(header::ACCEPT);
+    let format = Format::accepted(accept.and_then(|accept| accept.to_str().ok()));
+    let now = {
+        let view = admin.index.view();
+        Snapshot {
+            hosts: view.number_of_hosts(),
+            conditions: view.host_conditions(),
+            silences: admin.freshness.silences(),
         }
+    };
+    match admin.metrics.render(&now, format) {
+        Ok(page) => ([(header::CONTENT_TYPE, format.content_type())], page).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }

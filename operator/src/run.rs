@@ -92,6 +92,7 @@ async fn operate(options: RunOptions) -> anyhow::Result<()> {
         // What nobody takes does not queue.
         drop(affected);
     } else {
+        metrics.show_leader(true);
         let (events, event_queue) = Events::new(metrics.clone());
         tasks.spawn(events::send(client.clone(), event_queue));
         let (outcomes_sender, outcomes) = mpsc::unbounded_channel();

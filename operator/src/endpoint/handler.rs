@@ -151,6 +151,12 @@ impl Endpoint {
         let is_wrong = outcomes
             .iter()
             .any(|outcome| outcome.is_failed_authentication());
+        for outcome in &outcomes {
+            if outcome.is_failed_authentication() {
+                let (protocol, reason) = (dialect.name(), outcome.label());
+                self.metrics.count_authentication_failure(protocol, reason);
+            }
+        }
         if is_wrong && !self.budgets.may_fail(origin.source()) {
             self.metrics.count_request(dialect.name(), "limited");
             return Answer::too_many();

@@ -18,6 +18,7 @@ mod packing;
 mod quota;
 mod slots;
 pub mod stored;
+mod tally;
 pub mod zone;
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -29,6 +30,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use crate::admission::{Admitted, Refusal};
+use crate::metrics::HostCondition;
 use crate::name::{Fqdn, RecordName};
 use host::Host;
 use key::{TokenDigest, UpdateKey};
@@ -37,6 +39,7 @@ use object::ObjectKey;
 use quota::Quota;
 pub use slots::Id;
 use slots::Slots;
+use tally::Tally;
 use zone::{Labels, Zone};
 
 /// An object whose outcome may be another one now.
@@ -61,6 +64,7 @@ pub struct Index {
 #[derive(Default)]
 struct State {
     hosts: Slots<Host>,
+    conditions: Tally,
     zones: HashMap<ObjectKey, Arc<Zone>>,
     keys: Slots<UpdateKey>,
     namespaces: HashMap<Arc<str>, Arc<Labels>>,
@@ -324,6 +328,11 @@ impl View<'_> {
         self.0.hosts.len()
     }
 
+    /// How many hosts have each condition with its status and reason.
+    pub fn host_conditions(&self) -> Vec<(HostCondition, usize)> {
+        self.0.conditions.all()
+    }
+
     /// The older Secret that holds one of this Secret's tokens.
     pub fn older_key_with_same_token(&self, key: &UpdateKey) -> Option<ObjectKey> {
         key.digests().find_map(|digest| {
@@ -353,12 +362,15 @@ impl State {
             .as_ref()
             .is_some_and(|former| former.spec == host.spec && former.meta.uid == host.meta.uid);
         let mut affected = vec![Affected::Host(key.clone())];
-        if !same_links && former.is_some() {
-            affected.extend(self.remove_host(&key));
+        match &former {
+            Some(former) if same_links => self.conditions.subtract(former),
+            Some(_) => affected.extend(self.remove_host(&key)),
+            None => {}
         }
         let Some(id) = self.hosts.insert(&host) else {
             return affected;
         };
+        self.conditions.add(&host);
         if !same_links {
             self.link_host(id, &host);
             if let Ok(spec) = &host.spec {
@@ -378,6 +390,7 @@ impl State {
         let Some((id, host)) = self.hosts.remove(key) else {
             return Vec::new();
         };
+        self.conditions.subtract(&host);
         let mut affected = vec![Affected::Host(key.clone())];
         remove_link(&mut self.hosts_of_namespace, &key.namespace, id);
         if let Ok(spec) = &host.spec {

@@ -56,7 +56,7 @@ impl Controller {
         let fresh = fresh.filter(is_this).ok_or(Problem::HostGone)?;
         let access = self
             .zones
-            .access(&self.client, zone)
+            .access(&self.client, &self.metrics, zone)
             .ok_or(Problem::ZoneGone)?;
         // It may know of more.
         let host = Arc::new(fresh);

@@ -5,6 +5,7 @@
 //! of the host, and only then what to do ([`Attempt::learn`]).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use dynhost_crds::host::{MAX_PENDING_ALIASES, ObservedPrefix};
 use dynhost_crds::zone::OwnershipMode;
@@ -44,6 +45,14 @@ pub(super) struct Publication {
 pub(super) struct Subject {
     pub host: Arc<Host>,
     pub prefix: Option<ObservedPrefix>,
+}
+
+impl Subject {
+    /// When the newest of the reports was made that its records depend on.
+    fn reported_at(&self) -> Option<Timestamp> {
+        let prefix = self.prefix.as_ref().map(|prefix| prefix.changed_at);
+        self.host.reported_at().max(prefix)
+    }
 }
 
 impl Controller {
@@ -173,6 +182,7 @@ impl Controller {
                 let before = state.take();
                 *state = published(subject, &attempt);
                 self.tell_address(&subject.host, before.as_ref(), state.as_ref());
+                self.show_latency(subject, before.as_ref());
             }
         }
         Err(Problem::Unsettled(
@@ -308,6 +318,17 @@ impl Controller {
         zone.is_some_and(|zone| zone.adopt.as_ref() == Some(name))
     }
 
+    /// How long what was reported since the last write has taken to be in DNS. `changedAt` comes from
+    /// the clock of the replica that was told.
+    fn show_latency(&self, subject: &Subject, before: Option<&PublishedState>) {
+        let written_at = before.map(|before| before.at);
+        let reported = subject.reported_at().filter(|at| Some(*at) > written_at);
+        if let Some(reported) = reported {
+            let time = Duration::try_from(Timestamp::now().duration_since(reported));
+            self.metrics.show_published_after(time.unwrap_or_default());
+        }
+    }
+
     fn tell_address(
         &self,
         host: &Host,
@@ -434,8 +455,7 @@ fn published(subject: &Subject, attempt: &Attempt) -> Option<PublishedState> {
     if known.is_empty() {
         return None;
     }
-    let prefix = subject.prefix.as_ref().map(|prefix| prefix.changed_at);
-    let reported = subject.host.reported_at().max(prefix);
+    let reported = subject.reported_at();
     let now = Timestamp::now();
     Some(PublishedState {
         known: known.clone(),

@@ -24,6 +24,7 @@ use crate::index::host::CompactCondition;
 use crate::index::object::ObjectKey;
 use crate::index::stored::Stored;
 use crate::index::zone::Zone;
+use crate::metrics::{Metrics, ZoneMetrics};
 use crate::name::Fqdn;
 use crate::provider::Provider;
 use crate::provider::lane::ZoneLane;
@@ -48,6 +49,7 @@ pub(super) struct ZoneAccess {
     pub provider: Arc<dyn Provider>,
     pub readings: Readings,
     health: Mutex<Health>,
+    metrics: Arc<ZoneMetrics>,
 }
 
 #[derive(Default)]
@@ -66,10 +68,16 @@ pub(super) struct Zones(Mutex<HashMap<ObjectKey, Arc<ZoneAccess>>>);
 impl Zones {
     /// The way to this zone's provider, made anew where the spec has changed; `None` where the
     /// spec cannot be used.
-    pub(super) fn access(&self, client: &kube::Client, zone: &Zone) -> Option<Arc<ZoneAccess>> {
+    pub(super) fn access(
+        &self,
+        client: &kube::Client,
+        metrics: &Metrics,
+        zone: &Zone,
+    ) -> Option<Arc<ZoneAccess>> {
         let spec = zone.spec.as_ref().ok()?;
         let mut zones = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(access) = zones.get(&zone.meta.key)
+        let former = zones.get(&zone.meta.key);
+        if let Some(access) = former
             && access.apex == spec.apex
             && access.spec == spec.rfc2136
         {
@@ -78,15 +86,20 @@ impl Zones {
         let servers = spec.rfc2136.servers.iter();
         let servers = servers.filter_map(|s| s.parse::<Server>().ok()).collect();
         let key_source = key_source(client.clone(), &zone.meta.key.namespace, &spec.rfc2136);
-        let provider: Arc<dyn Provider> =
-            Arc::new(Rfc2136::new(spec.apex.clone(), servers, key_source));
+        let metrics = match former {
+            Some(former) => former.metrics.clone(),
+            None => metrics.of_zone(&zone.meta.key),
+        };
+        let provider = Rfc2136::new(spec.apex.clone(), servers, key_source);
+        let provider: Arc<dyn Provider> = Arc::new(provider.counted_in(metrics.clone()));
         let access = Arc::new(ZoneAccess {
             apex: spec.apex.clone(),
             spec: spec.rfc2136.clone(),
-            lane: ZoneLane::new(provider.clone()),
+            lane: ZoneLane::new(provider.clone(), metrics.clone()),
             provider,
             readings: Readings::default(),
             health: Mutex::default(),
+            metrics,
         });
         zones.insert(zone.meta.key.clone(), access.clone());
         Some(access)
@@ -216,7 +229,10 @@ impl Controller {
             tracing::warn!(zone = %key, %error, "finalizer not written");
             return Next::After(Duration::from_secs(1));
         }
-        let (accepted, ready, next) = match (&zone.spec, self.zones.access(&self.client, &zone)) {
+        let (accepted, ready, next) = match (
+            &zone.spec,
+            self.zones.access(&self.client, &self.metrics, &zone),
+        ) {
             (Ok(_), Some(access)) => {
                 let (verdict, wait, came_back) = access.check().await;
                 if came_back {
@@ -277,10 +293,12 @@ impl Controller {
     ) -> Result<(), kube::Error> {
         let zone = match (zone.meta.deleting, zone.finalizer) {
             (false, false) if hosts.admitted > 0 => {
+                self.metrics.count_api_write("zone_finalizer");
                 finalizer::add::<Stored<DynamicZone>>(&self.client, &zone.meta, ZONE_FINALIZER)
                     .await?
             }
             (true, true) if !hosts.in_dns => {
+                self.metrics.count_api_write("zone_finalizer");
                 finalizer::remove::<Stored<DynamicZone>>(&self.client, &zone.meta, ZONE_FINALIZER)
                     .await?
             }
@@ -398,10 +416,11 @@ mod tests {
         ZoneAccess {
             apex: Fqdn::parse("dyn.example.org").unwrap(),
             spec: serde_json::from_value(spec).unwrap(),
-            lane: ZoneLane::new(provider.clone()),
+            lane: ZoneLane::new(provider.clone(), Arc::default()),
             provider,
             readings: Readings::default(),
             health: Mutex::default(),
+            metrics: Arc::default(),
         }
     }
 

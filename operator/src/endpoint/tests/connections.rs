@@ -9,6 +9,7 @@ use tokio::time::{interval, timeout};
 use super::api_server::Next;
 use super::*;
 use crate::config::Limits;
+use crate::metrics::{Format, Snapshot};
 
 const PARTIAL_HEAD: &str = "GET /ip HTTP/1.1\r\nHost: x\r\n";
 const SHORT: Duration = Duration::from_secs(1);
@@ -117,7 +118,10 @@ impl Fixture {
 
     /// How many connections were closed for each reason, by the metric.
     fn closed(&self) -> Vec<String> {
-        let page = self.metrics.render(0).unwrap();
+        let page = self
+            .metrics
+            .render(&Snapshot::default(), Format::Plain)
+            .unwrap();
         let counts = page.lines().filter_map(|line| {
             let rest = line.strip_prefix("dynhost_closed_connections_total{reason=\"")?;
             Some(rest.replace("\"}", ""))
