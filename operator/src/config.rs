@@ -53,6 +53,9 @@ pub struct RunOptions {
     )]
     pub listen: SocketAddr,
 
+    #[command(flatten)]
+    pub tls: Option<TlsOptions>,
+
     /// Where /livez, /readyz and /metrics are.
     #[arg(
         long,
@@ -92,6 +95,39 @@ pub struct RunOptions {
 pub enum LogFormat {
     Text,
     Json,
+}
+
+/// The endpoint with TLS, where it has it.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct TlsOptions {
+    /// Where clients send their updates by TLS (1.2 or 1.3).
+    #[arg(long, env = "DYNHOST_TLS_LISTEN", value_name = "ADDRESS:PORT",
+        required = false, requires_all = ["tls_cert", "tls_key"])]
+    pub tls_listen: SocketAddr,
+
+    /// The certificate and those that it depends on, in PEM. It is read again when it changes.
+    #[arg(
+        long,
+        env = "DYNHOST_TLS_CERT",
+        value_name = "FILE",
+        required = false,
+        requires = "tls_listen"
+    )]
+    pub tls_cert: PathBuf,
+
+    /// Its private key, in PEM. It is read again when it changes.
+    #[arg(
+        long,
+        env = "DYNHOST_TLS_KEY",
+        value_name = "FILE",
+        required = false,
+        requires = "tls_listen"
+    )]
+    pub tls_key: PathBuf,
+
+    /// Serve no updates without TLS: `--listen` does not count.
+    #[arg(long, env = "DYNHOST_TLS_ONLY", requires = "tls_listen")]
+    pub tls_only: bool,
 }
 
 /// Whom the endpoint believes, and how much it takes.
@@ -248,7 +284,7 @@ mod tests {
         assert_eq!(header, &AddressHeader::default());
         let endpoint = &options.endpoint;
         assert!(!endpoint.proxy_protocol && !endpoint.legacy_status_200);
-        assert!(!options.no_controller);
+        assert!(options.tls.is_none() && !options.no_controller);
         assert_eq!(options.drift_interval, Duration::from_secs(600));
     }
 
@@ -288,6 +324,19 @@ mod tests {
         check(&["--max-connections", "0"], false);
         check(&["--max-header-bytes", "100"], false);
         check(&["--source-rate", "0"], false);
+        let tls = [
+            "--tls-listen=[::]:8443",
+            "--tls-cert=tls.crt",
+            "--tls-key=tls.key",
+        ];
+        check(&tls, true);
+        check(&[&tls[..], &["--tls-only"]].concat(), true);
+        for missing in 0..tls.len() {
+            let mut others = tls.to_vec();
+            others.remove(missing);
+            check(&others, false);
+        }
+        check(&["--tls-only"], false);
         check(&["--trusted-proxies", "10.0.0.0/8,2001:db8::/32"], true);
         check(&["--trusted-proxies", "10.0.0.0/33"], false);
         check(&["--client-address-header", "x-real-ip"], true);

@@ -104,7 +104,20 @@ const PAUSED_DELETIONS: Description = Description {
     help: "Names whose removal waits for the approval of their zone's administrator",
 };
 
-const ALL: [&Description; 13] = [
+const TLS_RELOADS: Description = Description {
+    name: "tls_reloads",
+    kind: Kind::Counter,
+    labels: "result",
+    help: "Changes of the files of the TLS certificate and its key, by whether they could be used",
+};
+const TLS_CERTIFICATE_EXPIRY: Description = Description {
+    name: "tls_certificate_expiry_timestamp_seconds",
+    kind: Kind::Gauge,
+    labels: "",
+    help: "Until when the certificate of the TLS port is valid, in seconds since the epoch; 0 without TLS",
+};
+
+const ALL: [&Description; 15] = [
     &REQUESTS,
     &DNS_CHANGES,
     &API_WRITES,
@@ -118,6 +131,8 @@ const ALL: [&Description; 13] = [
     &ORPHANED_MARKERS,
     &HOSTS,
     &PAUSED_DELETIONS,
+    &TLS_RELOADS,
+    &TLS_CERTIFICATE_EXPIRY,
 ];
 
 /// The reference page of all metrics, as Markdown: `docs/reference/metrics.md`.
@@ -158,6 +173,8 @@ pub struct Metrics {
     orphaned_markers: Gauge,
     hosts: Gauge,
     paused_deletions: Gauge,
+    tls_reloads: Family<ResultLabels, Counter>,
+    tls_certificate_expiry: Gauge,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -209,6 +226,8 @@ impl Default for Metrics {
             orphaned_markers: registered(&mut registry, &ORPHANED_MARKERS),
             hosts: registered(&mut registry, &HOSTS),
             paused_deletions: registered(&mut registry, &PAUSED_DELETIONS),
+            tls_reloads: registered(&mut registry, &TLS_RELOADS),
+            tls_certificate_expiry: registered(&mut registry, &TLS_CERTIFICATE_EXPIRY),
             registry,
         }
     }
@@ -297,6 +316,18 @@ impl Metrics {
         self.orphaned_markers.set(count);
     }
 
+    /// The files of the TLS certificate and its key have changed.
+    pub fn count_tls_reload(&self, result: &'static str) {
+        self.tls_reloads
+            .get_or_create(&ResultLabels { result })
+            .inc();
+    }
+
+    /// The TLS certificate in use is valid until this time, in seconds since the epoch.
+    pub fn set_tls_certificate_expiry(&self, seconds: i64) {
+        self.tls_certificate_expiry.set(seconds);
+    }
+
     /// The page of `/metrics`.
     pub fn render(&self, hosts: usize) -> Result<String, std::fmt::Error> {
         self.hosts.set(i64::try_from(hosts).unwrap_or(i64::MAX));
@@ -325,6 +356,8 @@ mod tests {
         metrics.count_drift_repair();
         metrics.set_drift_checked(1_800_000_000);
         metrics.set_orphaned_markers(3);
+        metrics.count_tls_reload("loaded");
+        metrics.set_tls_certificate_expiry(1_900_000_000);
         let page = metrics.render(7).unwrap();
         for line in [
             "dynhost_requests_total{protocol=\"dyndns2\",result=\"good\"} 1",
@@ -338,6 +371,8 @@ mod tests {
             "dynhost_drift_repairs_total 1",
             "dynhost_drift_checked_timestamp_seconds 1800000000",
             "dynhost_orphaned_markers 3",
+            "dynhost_tls_reloads_total{result=\"loaded\"} 1",
+            "dynhost_tls_certificate_expiry_timestamp_seconds 1900000000",
             "dynhost_hosts 7",
             "dynhost_paused_deletions 12",
         ] {

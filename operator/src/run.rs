@@ -1,5 +1,6 @@
 //! Wires and spawns everything; the only file that does.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +20,8 @@ use tracing_subscriber::EnvFilter;
 
 use crate::admin::{self, Admin};
 use crate::config::{Limits, LogFormat, RunOptions};
-use crate::endpoint::{self, Endpoint};
+use crate::endpoint::tls::Tls;
+use crate::endpoint::{self, Endpoint, Ports};
 use crate::index::Index;
 use crate::index::host::Host;
 use crate::index::key::UpdateKey;
@@ -66,16 +68,17 @@ async fn operate(options: RunOptions) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let client = connect(&options).await?;
-    let clients = listen(options.listen).await?;
-    let administrators = listen(options.admin_listen).await?;
-    tracing::info!(
-        endpoint = %clients.local_addr()?, admin = %administrators.local_addr()?, "listening"
-    );
+    let metrics = Arc::new(Metrics::default());
+    let tls = match &options.tls {
+        Some(options) => Some(Tls::load(options, metrics.clone()).await?),
+        None => None,
+    };
+    let ports = listen_for_clients(&options, tls.as_ref()).await?;
+    let administrators = listen("admin", options.admin_listen).await?;
 
     let (affected_sender, affected) = mpsc::unbounded_channel();
     let index = Arc::new(Index::new(affected_sender));
     let freshness = Arc::new(Freshness::default());
-    let metrics = Arc::new(Metrics::default());
     let endpoint_patches = Arc::new(Calls::default());
     let (stop, stopped) = state::channel(false);
     let when_stopped = || {
@@ -131,7 +134,10 @@ async fn operate(options: RunOptions) -> anyhow::Result<()> {
     ));
     let (heartbeats, end) = (endpoint.clone(), when_stopped());
     tasks.spawn(async move { heartbeats.write_heartbeats(end).await });
-    tasks.spawn(endpoint::serve(clients, endpoint, when_stopped()));
+    tasks.spawn(endpoint::serve(ports, endpoint, when_stopped()));
+    if let Some(tls) = tls {
+        tasks.spawn(tls.follow_files(when_stopped()));
+    }
     let admin = admin::router(Admin {
         index,
         freshness,
@@ -191,10 +197,29 @@ async fn connect(options: &RunOptions) -> anyhow::Result<kube::Client> {
     kube::Client::try_from(config).context("making a client of the API server")
 }
 
-async fn listen(address: std::net::SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address)
+/// The ports that the flags ask for: plain, TLS, or both.
+async fn listen_for_clients(options: &RunOptions, tls: Option<&Tls>) -> anyhow::Result<Ports> {
+    let is_plain = !options.tls.as_ref().is_some_and(|tls| tls.tls_only);
+    let plain = match is_plain {
+        true => Some(listen("endpoint", options.listen).await?),
+        false => None,
+    };
+    let tls = match options.tls.as_ref().zip(tls) {
+        Some((options, tls)) => {
+            let listener = listen("endpoint by TLS", options.tls_listen).await?;
+            Some((listener, tls.acceptor()))
+        }
+        None => None,
+    };
+    Ok(Ports { plain, tls })
+}
+
+async fn listen(port: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let listener = TcpListener::bind(address)
         .await
-        .with_context(|| format!("listening on {address}"))
+        .with_context(|| format!("listening on {address}"))?;
+    tracing::info!(port, address = %listener.local_addr()?, "listening");
+    Ok(listener)
 }
 
 fn spawn_watches(
