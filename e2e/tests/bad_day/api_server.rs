@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use dynhost_crds::{conditions::ConditionType, host::DynamicHost};
+use dynhost_crds::{
+    conditions::{ConditionType, Reason},
+    host::DynamicHost,
+};
 use dynhost_e2e::{Response, Stack, StackOptions, ZoneOptions, await_condition, stack::condition};
 use futures::future::try_join_all;
 use hickory_net::proto::rr::RecordType;
@@ -84,6 +87,18 @@ async fn the_api_server_has_a_bad_day() -> Result<()> {
             .map(|host| host.report_until_good("198.51.100.1")),
     )
     .await?;
+    // Nothing is left to be written, whose failure would have the host read anew.
+    for host in &hosts {
+        let name = host.object.metadata.name.as_deref().unwrap();
+        stack
+            .await_reason(
+                &zone.namespace,
+                name,
+                ConditionType::Published,
+                Reason::Published,
+            )
+            .await?;
+    }
     half_open_connections(&stack, &hosts).await?;
     no_etcd(&stack, &hosts).await
 }
