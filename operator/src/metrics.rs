@@ -104,7 +104,14 @@ const PAUSED_DELETIONS: Description = Description {
     help: "Names whose removal waits for the approval of their zone's administrator",
 };
 
-const ALL: [&Description; 13] = [
+const LEADER: Description = Description {
+    name: "leader",
+    kind: Kind::Gauge,
+    labels: "",
+    help: "Whether this replica holds the lease and so writes DNS and status: 1 or 0",
+};
+
+const ALL: [&Description; 14] = [
     &REQUESTS,
     &DNS_CHANGES,
     &API_WRITES,
@@ -118,6 +125,7 @@ const ALL: [&Description; 13] = [
     &ORPHANED_MARKERS,
     &HOSTS,
     &PAUSED_DELETIONS,
+    &LEADER,
 ];
 
 /// The reference page of all metrics, as Markdown: `docs/reference/metrics.md`.
@@ -158,6 +166,7 @@ pub struct Metrics {
     orphaned_markers: Gauge,
     hosts: Gauge,
     paused_deletions: Gauge,
+    leader: Gauge,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -209,6 +218,7 @@ impl Default for Metrics {
             orphaned_markers: registered(&mut registry, &ORPHANED_MARKERS),
             hosts: registered(&mut registry, &HOSTS),
             paused_deletions: registered(&mut registry, &PAUSED_DELETIONS),
+            leader: registered(&mut registry, &LEADER),
             registry,
         }
     }
@@ -273,6 +283,11 @@ impl Metrics {
             .set(i64::try_from(names).unwrap_or(i64::MAX));
     }
 
+    /// Whether we hold the lease.
+    pub fn show_leader(&self, is_leader: bool) {
+        self.leader.set(i64::from(is_leader));
+    }
+
     /// A zone was looked through for drift.
     pub fn count_drift_pass(&self, way: &'static str, outcome: &'static str) {
         self.drift_passes
@@ -325,6 +340,7 @@ mod tests {
         metrics.count_drift_repair();
         metrics.set_drift_checked(1_800_000_000);
         metrics.set_orphaned_markers(3);
+        metrics.show_leader(true);
         let page = metrics.render(7).unwrap();
         for line in [
             "dynhost_requests_total{protocol=\"dyndns2\",result=\"good\"} 1",
@@ -340,6 +356,7 @@ mod tests {
             "dynhost_orphaned_markers 3",
             "dynhost_hosts 7",
             "dynhost_paused_deletions 12",
+            "dynhost_leader 1",
         ] {
             assert!(page.lines().any(|l| l == line), "{line} is not in\n{page}");
         }

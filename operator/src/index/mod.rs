@@ -22,7 +22,7 @@ pub mod zone;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::Hash;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use dynhost_crds::host::ObservedPrefix;
 use jiff::Timestamp;
@@ -55,7 +55,7 @@ type Seniority = (Timestamp, ObjectKey);
 /// See the module's documentation.
 pub struct Index {
     state: RwLock<State>,
-    affected: mpsc::UnboundedSender<Affected>,
+    affected: Mutex<mpsc::UnboundedSender<Affected>>,
 }
 
 #[derive(Default)]
@@ -90,8 +90,20 @@ impl Index {
     pub fn new(affected: mpsc::UnboundedSender<Affected>) -> Self {
         Self {
             state: RwLock::default(),
-            affected,
+            affected: Mutex::new(affected),
         }
+    }
+
+    /// Tells somebody else from now on, beginning with every object there is.
+    pub fn tell_to(&self, affected: mpsc::UnboundedSender<Affected>) {
+        *self.affected() = affected;
+        let view = self.view();
+        let zones = view.0.zones.keys().cloned().map(Affected::Zone);
+        self.tell(zones.chain(view.0.hosts.keys().map(Affected::Host)));
+    }
+
+    fn affected(&self) -> MutexGuard<'_, mpsc::UnboundedSender<Affected>> {
+        self.affected.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reads several things at one moment.
@@ -119,9 +131,10 @@ impl Index {
     }
 
     fn tell(&self, affected: impl IntoIterator<Item = Affected>) {
+        let told = self.affected();
         for object in affected {
-            // The receiver is gone only while the process ends.
-            let _ = self.affected.send(object);
+            // Where nobody takes them, they do not queue.
+            let _ = told.send(object);
         }
     }
 

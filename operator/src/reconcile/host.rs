@@ -222,7 +222,7 @@ impl Controller {
             let verdict = Verdict::of(problem.reason()).saying(problem.to_string());
             return Brought::new(Some(verdict), before, Next::After(wait));
         }
-        let Some(access) = self.zones.access(&self.client, zone) else {
+        let Some(access) = self.zones.access(zone) else {
             return Brought::new(None, before, Next::After(API_RETRY));
         };
         let host = host.clone();

@@ -41,6 +41,7 @@ use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 
 use crate::index::object::ObjectKey;
 use crate::index::{Affected, Index};
+use crate::leader::fence::Fence;
 use crate::metrics::Metrics;
 use crate::under_way::Calls;
 use crate::watch::Freshness;
@@ -111,8 +112,11 @@ pub struct Controller {
 }
 
 impl Controller {
+    /// Remembers nothing: it begins with what objects and DNS say. Nothing is changed, by `client`
+    /// or in DNS, when the fence is closed.
     pub fn new(
         client: kube::Client,
+        fence: Arc<Fence>,
         index: Arc<Index>,
         freshness: Arc<Freshness>,
         metrics: Arc<Metrics>,
@@ -122,12 +126,12 @@ impl Controller {
     ) -> Self {
         let (again, told_again) = mpsc::unbounded_channel();
         Self {
+            zones: Zones::new(client.clone(), fence),
             client,
             index,
             freshness,
             metrics,
             events,
-            zones: Zones::default(),
             outcomes,
             dns_changes: Arc::default(),
             progress: Progresses::default(),

@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::connection::Connection;
 use super::server::Server;
+use crate::leader::fence::Fence;
 
 /// For the look-up of a name, and again for each of its addresses.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -29,13 +30,15 @@ pub enum ExchangeError {
 #[derive(Debug)]
 pub struct Transport {
     server: Server,
+    fence: Arc<Fence>,
     connection: Mutex<Option<Arc<Connection>>>,
 }
 
 impl Transport {
-    pub fn new(server: Server) -> Self {
+    pub fn new(server: Server, fence: Arc<Fence>) -> Self {
         Self {
             server,
+            fence,
             connection: Mutex::new(None),
         }
     }
@@ -65,7 +68,8 @@ impl Transport {
         }
         *current = None;
         let stream = self.connect().await?;
-        let connection = Connection::new(stream).map_err(|error| self.not_sent(error))?;
+        let connection =
+            Connection::new(stream, self.fence.clone()).map_err(|error| self.not_sent(error))?;
         let connection = Arc::new(connection);
         *current = Some(Arc::clone(&connection));
         Ok((connection, true))
