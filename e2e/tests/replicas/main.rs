@@ -5,5 +5,6 @@
 
 mod hand_over;
 mod lost_lease;
+mod shutdown;
 mod stopped_writer;
 mod team;

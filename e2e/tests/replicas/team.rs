@@ -119,8 +119,8 @@ async fn await_role(operator: &Operator, expected: bool) -> Result<()> {
 pub(crate) struct Host<'a> {
     stack: &'a Stack,
     zone: Zone,
-    hostname: String,
-    token: String,
+    pub(crate) hostname: String,
+    pub(crate) token: String,
 }
 
 impl Host<'_> {
