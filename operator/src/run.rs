@@ -29,7 +29,7 @@ use crate::index::key::UpdateKey;
 use crate::index::stored::Stored;
 use crate::index::zone::Zone;
 use crate::leader::candidate::Times;
-use crate::leader::client::fenced;
+use crate::leader::client::Fenced;
 use crate::leader::election::{Election, Term};
 use crate::leader::fence::Fence;
 use crate::metrics::Metrics;
@@ -254,13 +254,13 @@ impl Writer {
 
     fn begin(&self, fence: &Arc<Fence>, ended: &state::Receiver<bool>) -> JoinSet<()> {
         let mut tasks = JoinSet::new();
-        let client = fenced(&self.client, fence.clone());
+        let means = Fenced::new(&self.client, fence.clone());
+        let client = means.client.clone();
         let (events, event_queue) = Events::new(self.metrics.clone());
         tasks.spawn(events::send(client.clone(), event_queue));
         let (outcomes_sender, outcomes) = mpsc::unbounded_channel();
         let controller = Controller::new(
-            client.clone(),
-            fence.clone(),
+            means,
             self.index.clone(),
             self.freshness.clone(),
             self.metrics.clone(),

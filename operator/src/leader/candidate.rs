@@ -209,7 +209,10 @@ impl Candidate {
             return Some(self.request(Method::Read, unclaimed(wall), now));
         }
         let lease = self.sight.as_ref()?.lease.as_ref()?;
-        let claim = self.claim.filter(|_| self.is_ours(lease))?;
+        // What we wait out is not ours to give.
+        let claim = self
+            .claim
+            .filter(|_| self.is_ours(lease) && !self.waits_out)?;
         let version = lease.version;
         Some(Request {
             holder: None,

@@ -29,6 +29,9 @@ pub struct Record {
     pub acquired: Option<Timestamp>,
     /// `leaseTransitions`: how often it has changed hands.
     pub transitions: i32,
+    /// It has a `renewTime`: one that was made in place of a deleted one has none before its holder
+    /// may count on it.
+    pub is_renewed: bool,
 }
 
 /// What is known of the Lease.
@@ -90,7 +93,9 @@ pub fn decide(sight: &Sight, me: &Me<'_>, now: Moment) -> Decision {
         Some(_) if is_ours(lease, me) => at(me.renew_at, now, Decision::Renew),
         // A former life of ours left it, which is over: whoever starts two processes of one name
         // breaks his word.
-        Some(holder) if **holder == *me.identity && sight.is_first => Decision::Acquire,
+        Some(holder) if **holder == *me.identity && sight.is_first && lease.is_renewed => {
+            Decision::Acquire
+        }
         Some(_) => {
             // The holder may count on his own duration, whoever has written another one since.
             let lasts = lease.duration.unwrap_or_default().max(me.duration);
@@ -134,6 +139,7 @@ mod tests {
             duration: duration.map(Duration::from_secs),
             acquired: Some(claim.acquired),
             transitions: claim.transitions,
+            is_renewed: true,
         })
     }
 
@@ -227,6 +233,12 @@ mod tests {
         let left = held("me", Some(6), another);
         check_of(&left, true, false, &[(100, Acquire)]);
         check_of(&left, false, false, &[(100, Wait(second(106)))]);
+        // It was made in place of another one, whose holder may not know.
+        let made = left.map(|left| Record {
+            is_renewed: false,
+            ..left
+        });
+        check_of(&made, true, false, &[(100, Wait(second(106)))]);
         let others = held("other", Some(6), another);
         check_of(&others, true, false, &[(100, Wait(second(106)))]);
     }

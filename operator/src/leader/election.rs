@@ -189,7 +189,10 @@ impl Election {
                 holder_identity: Some(holder.to_owned()),
                 lease_duration_seconds: Some(seconds),
                 acquire_time: Some(MicroTime(request.claim.acquired)),
-                renew_time: Some(MicroTime(Timestamp::now())),
+                renew_time: match request.method {
+                    Method::Create => None,
+                    _ => Some(MicroTime(Timestamp::now())),
+                },
                 lease_transitions: Some(request.claim.transitions),
                 ..former.spec.unwrap_or_default()
             }),
@@ -313,5 +316,6 @@ fn record(lease: &Lease) -> Option<Record> {
         duration: seconds.map(Duration::from_secs),
         acquired: spec.acquire_time.map(|time| time.0),
         transitions: spec.lease_transitions.unwrap_or_default(),
+        is_renewed: spec.renew_time.is_some(),
     })
 }

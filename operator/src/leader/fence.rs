@@ -19,7 +19,7 @@ pub struct Closed;
 
 impl Fence {
     /// Open until that moment.
-    pub(super) fn until(until: Moment) -> Self {
+    pub fn until(until: Moment) -> Self {
         Self {
             until: AtomicU64::new(until.as_nanos()),
         }

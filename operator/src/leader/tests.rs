@@ -107,6 +107,7 @@ impl World {
             duration: None,
             acquired: None,
             transitions: 0,
+            is_renewed: false,
         }));
         for clock in clocks {
             let process = world.start(None, *clock);
@@ -154,6 +155,7 @@ impl World {
             duration: Some(TIMES.duration),
             acquired: Some(request.claim.acquired),
             transitions: request.claim.transitions,
+            is_renewed: request.method != Method::Create,
         }));
         self.lease().map_or(Answer::Failed, Answer::Stored)
     }
@@ -427,4 +429,31 @@ fn the_holder_of_a_lease_that_was_deleted_makes_it_again_and_goes_on() {
     assert!(turn(&mut world, 0));
     world.happen(&Event::Pass(4_999));
     assert_eq!(world.writers(), ["p1"]);
+}
+
+#[test]
+fn an_older_version_that_a_watch_shows_late_is_no_news() {
+    let mut world = two();
+    let older = world.history[0].clone();
+    let now = local((0, 0), world.millis);
+    world.processes[0].candidate.see(older, now);
+    assert_eq!(world.writers(), ["p1"]);
+}
+
+#[test]
+fn an_acquisition_that_was_stored_late_is_known_as_our_own() {
+    let mut world = World::new(&[(0, 0)]);
+    for event in [
+        Event::See(0, 0),
+        Event::Run(0),
+        Event::GiveUp(0),
+        Event::Pass(500),
+        Event::Run(0),
+    ] {
+        world.happen(&event);
+    }
+    let late = world.late.remove(0);
+    assert!(matches!(world.serve(&late), Answer::Stored(_)));
+    // Refused, read, renewed: it waits for nobody's time to end.
+    assert!(!turn(&mut world, 0) && !turn(&mut world, 0) && turn(&mut world, 0));
 }

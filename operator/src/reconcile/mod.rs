@@ -41,7 +41,7 @@ use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 
 use crate::index::object::ObjectKey;
 use crate::index::{Affected, Index};
-use crate::leader::fence::Fence;
+use crate::leader::client::Fenced;
 use crate::metrics::Metrics;
 use crate::under_way::Calls;
 use crate::watch::Freshness;
@@ -112,11 +112,10 @@ pub struct Controller {
 }
 
 impl Controller {
-    /// Remembers nothing: it begins with what objects and DNS say. Nothing is changed, by `client`
-    /// or in DNS, when the fence is closed.
+    /// Remembers nothing: it begins with what objects and DNS say. Nothing is changed, there or
+    /// here, when the fence is closed.
     pub fn new(
-        client: kube::Client,
-        fence: Arc<Fence>,
+        Fenced { client, fence }: Fenced,
         index: Arc<Index>,
         freshness: Arc<Freshness>,
         metrics: Arc<Metrics>,

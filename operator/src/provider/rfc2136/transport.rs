@@ -98,3 +98,30 @@ impl Transport {
         ExchangeError::NotSent(format!("{}: {}", self.server, why.to_string()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt as _;
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::leader::moment::Moment;
+
+    #[tokio::test]
+    async fn behind_a_closed_fence_nothing_is_sent() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = listener.local_addr().unwrap().to_string().parse().unwrap();
+        let fence = Fence::until(Moment::from_nanos(1));
+        let transport = Transport::new(server, Arc::new(fence));
+        let outcome = transport.exchange(&[0; 12]).await;
+        assert!(
+            matches!(outcome, Err(ExchangeError::NotSent(_))),
+            "{outcome:?}"
+        );
+        drop(transport);
+        let mut octets = Vec::new();
+        let (mut connection, _) = listener.accept().await.unwrap();
+        connection.read_to_end(&mut octets).await.unwrap();
+        assert_eq!(octets, []);
+    }
+}
