@@ -122,6 +122,6 @@ mod tests {
         let mut octets = Vec::new();
         let (mut connection, _) = listener.accept().await.unwrap();
         connection.read_to_end(&mut octets).await.unwrap();
-        assert_eq!(octets, []);
+        assert!(octets.is_empty(), "{octets:?}");
     }
 }
