@@ -18,7 +18,8 @@ async fn a_writer_that_was_stopped_for_longer_than_the_lease_overwrites_nothing_
         let newer = format!("203.0.113.{round}");
         // It is stopped somewhere between the watch's event and its status.
         let (reported, frozen) = tokio::join!(host.report(&standby, &older), writer.freeze());
-        (reported?, frozen?);
+        reported?;
+        frozen?;
         await_leader(&standby).await?;
         host.report(&standby, &newer).await?;
         host.await_published(&newer).await?;
