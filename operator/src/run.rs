@@ -83,8 +83,7 @@ async fn operate(options: RunOptions) -> anyhow::Result<()> {
         endpoint = %clients.local_addr()?, admin = %administrators.local_addr()?, "listening"
     );
 
-    // As long as we do not write, what is to be looked at does not queue.
-    let index = Arc::new(Index::new(mpsc::unbounded_channel().0));
+    let index = Arc::new(Index::default());
     let freshness = Arc::new(Freshness::default());
     let metrics = Arc::new(Metrics::default());
     let endpoint_patches = Arc::new(Calls::default());
@@ -280,10 +279,8 @@ impl Writer {
         let controller = Arc::new(controller);
         let (watcher, end) = (controller.clone(), told(ended.clone()));
         tasks.spawn(async move { watcher.watch_drift(end).await });
-        let (affected_sender, affected) = mpsc::unbounded_channel();
-        self.index.tell_to(affected_sender);
         let end = told(ended.clone());
-        tasks.spawn(async move { controller.run(affected, end).await });
+        tasks.spawn(async move { controller.run(end).await });
         tasks
     }
 }

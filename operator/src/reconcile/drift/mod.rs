@@ -347,7 +347,7 @@ impl Controller {
                 break;
             }
             repairs += 1;
-            self.drift.put(host.clone(), drifted);
+            self.drift.put(host.clone(), drifted).await;
             let _ = self.again.send(Affected::Host(host));
         }
         if repairs == 0 {
