@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::RangedU64ValueParser;
+use clap::builder::{NonEmptyStringValueParser, RangedU64ValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::update::cidr::Cidr;
@@ -75,6 +75,14 @@ pub struct RunOptions {
     pub drift_interval: Duration,
 
     #[command(flatten)]
+    pub lease: LeaseOptions,
+
+    /// How long the end may take after SIGTERM: requests under way, what is about to be written.
+    #[arg(long, env = "DYNHOST_SHUTDOWN_GRACE", value_name = "DURATION",
+        default_value = "10s", value_parser = duration)]
+    pub shutdown_grace: Duration,
+
+    #[command(flatten)]
     pub endpoint: EndpointOptions,
 
     /// The form of the log.
@@ -128,6 +136,32 @@ pub struct TlsOptions {
     /// Serve no updates without TLS: `--listen` does not count.
     #[arg(long, env = "DYNHOST_TLS_ONLY", requires = "tls_listen")]
     pub tls_only: bool,
+}
+
+/// The Lease whose holder writes.
+#[derive(Debug, Clone, Args)]
+pub struct LeaseOptions {
+    /// The Lease whose holder writes DNS: the same for all replicas.
+    #[arg(
+        long,
+        env = "DYNHOST_LEASE_NAME",
+        value_name = "NAME",
+        default_value = "dynhost"
+    )]
+    pub lease_name: String,
+
+    /// The Lease's namespace; default: the Pod's, or that of the kubeconfig's context, or `default`.
+    #[arg(long, env = "DYNHOST_LEASE_NAMESPACE", value_name = "NAMESPACE")]
+    pub lease_namespace: Option<String>,
+
+    /// How long the lease lasts: a holder that was killed is followed after this time at most. Whole seconds.
+    #[arg(long, env = "DYNHOST_LEASE_DURATION", value_name = "DURATION",
+        default_value = "6s", value_parser = whole_seconds)]
+    pub lease_duration: Duration,
+
+    /// Who we are, among the holders of the lease; default: the machine's name and something random.
+    #[arg(long, env = "DYNHOST_IDENTITY", value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    pub identity: Option<String>,
 }
 
 /// Whom the endpoint believes, and how much it takes.
@@ -263,6 +297,15 @@ fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// From 2 s to an hour, in whole seconds: a Lease says no others.
+fn whole_seconds(text: &str) -> Result<Duration, String> {
+    let duration = duration(text)?;
+    match (duration.as_secs(), duration.subsec_nanos()) {
+        (2..=3600, 0) => Ok(duration),
+        _ => Err("whole seconds, from 2s to 1h".to_owned()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::ffi::OsStr;
@@ -319,6 +362,11 @@ mod tests {
         check(&["--header-timeout", "0s"], false);
         check(&["--drift-interval", "1s"], true);
         check(&["--drift-interval", "0s"], false);
+        check(&["--lease-duration", "2s"], true);
+        check(&["--lease-duration", "1s"], false);
+        check(&["--lease-duration", "2500ms"], false);
+        check(&["--lease-duration", "2h"], false);
+        check(&["--identity", ""], false);
         check(&["--header-timeout", "10"], false);
         check(&["--idle-timeout", "-10s"], false);
         check(&["--max-connections", "0"], false);

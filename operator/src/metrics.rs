@@ -117,7 +117,14 @@ const TLS_CERTIFICATE_EXPIRY: Description = Description {
     help: "Until when the certificate of the TLS port is valid, in seconds since the epoch; 0 without TLS",
 };
 
-const ALL: [&Description; 15] = [
+const LEADER: Description = Description {
+    name: "leader",
+    kind: Kind::Gauge,
+    labels: "",
+    help: "Whether this replica holds the lease and so writes DNS and status: 1 or 0",
+};
+
+const ALL: [&Description; 16] = [
     &REQUESTS,
     &DNS_CHANGES,
     &API_WRITES,
@@ -133,6 +140,7 @@ const ALL: [&Description; 15] = [
     &PAUSED_DELETIONS,
     &TLS_RELOADS,
     &TLS_CERTIFICATE_EXPIRY,
+    &LEADER,
 ];
 
 /// The reference page of all metrics, as Markdown: `docs/reference/metrics.md`.
@@ -175,6 +183,7 @@ pub struct Metrics {
     paused_deletions: Gauge,
     tls_reloads: Family<ResultLabels, Counter>,
     tls_certificate_expiry: Gauge,
+    leader: Gauge,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -228,6 +237,7 @@ impl Default for Metrics {
             paused_deletions: registered(&mut registry, &PAUSED_DELETIONS),
             tls_reloads: registered(&mut registry, &TLS_RELOADS),
             tls_certificate_expiry: registered(&mut registry, &TLS_CERTIFICATE_EXPIRY),
+            leader: registered(&mut registry, &LEADER),
             registry,
         }
     }
@@ -290,6 +300,11 @@ impl Metrics {
     pub fn show_paused_deletions(&self, names: usize) {
         self.paused_deletions
             .set(i64::try_from(names).unwrap_or(i64::MAX));
+    }
+
+    /// Whether we hold the lease.
+    pub fn show_leader(&self, is_leader: bool) {
+        self.leader.set(i64::from(is_leader));
     }
 
     /// A zone was looked through for drift.
@@ -358,6 +373,7 @@ mod tests {
         metrics.set_orphaned_markers(3);
         metrics.count_tls_reload("loaded");
         metrics.set_tls_certificate_expiry(1_900_000_000);
+        metrics.show_leader(true);
         let page = metrics.render(7).unwrap();
         for line in [
             "dynhost_requests_total{protocol=\"dyndns2\",result=\"good\"} 1",
@@ -375,6 +391,7 @@ mod tests {
             "dynhost_tls_certificate_expiry_timestamp_seconds 1900000000",
             "dynhost_hosts 7",
             "dynhost_paused_deletions 12",
+            "dynhost_leader 1",
         ] {
             assert!(page.lines().any(|l| l == line), "{line} is not in\n{page}");
         }

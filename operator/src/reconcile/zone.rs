@@ -24,6 +24,7 @@ use crate::index::host::CompactCondition;
 use crate::index::object::ObjectKey;
 use crate::index::stored::Stored;
 use crate::index::zone::Zone;
+use crate::leader::fence::Fence;
 use crate::name::Fqdn;
 use crate::provider::Provider;
 use crate::provider::lane::ZoneLane;
@@ -60,15 +61,27 @@ struct Health {
 }
 
 /// The ways to all zones in use.
-#[derive(Default)]
-pub(super) struct Zones(Mutex<HashMap<ObjectKey, Arc<ZoneAccess>>>);
+pub(super) struct Zones {
+    client: kube::Client,
+    fence: Arc<Fence>,
+    known: Mutex<HashMap<ObjectKey, Arc<ZoneAccess>>>,
+}
 
 impl Zones {
+    /// TSIG keys are read through `client`, and nothing is sent when the fence is closed.
+    pub(super) fn new(client: kube::Client, fence: Arc<Fence>) -> Self {
+        Self {
+            client,
+            fence,
+            known: Mutex::default(),
+        }
+    }
+
     /// The way to this zone's provider, made anew where the spec has changed; `None` where the
     /// spec cannot be used.
-    pub(super) fn access(&self, client: &kube::Client, zone: &Zone) -> Option<Arc<ZoneAccess>> {
+    pub(super) fn access(&self, zone: &Zone) -> Option<Arc<ZoneAccess>> {
         let spec = zone.spec.as_ref().ok()?;
-        let mut zones = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut zones = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(access) = zones.get(&zone.meta.key)
             && access.apex == spec.apex
             && access.spec == spec.rfc2136
@@ -77,9 +90,10 @@ impl Zones {
         }
         let servers = spec.rfc2136.servers.iter();
         let servers = servers.filter_map(|s| s.parse::<Server>().ok()).collect();
-        let key_source = key_source(client.clone(), &zone.meta.key.namespace, &spec.rfc2136);
-        let provider: Arc<dyn Provider> =
-            Arc::new(Rfc2136::new(spec.apex.clone(), servers, key_source));
+        let namespace = &zone.meta.key.namespace;
+        let key_source = key_source(self.client.clone(), namespace, &spec.rfc2136);
+        let provider = Rfc2136::new(spec.apex.clone(), servers, key_source, &self.fence);
+        let provider: Arc<dyn Provider> = Arc::new(provider);
         let access = Arc::new(ZoneAccess {
             apex: spec.apex.clone(),
             spec: spec.rfc2136.clone(),
@@ -93,7 +107,7 @@ impl Zones {
     }
 
     fn forget(&self, zone: &ObjectKey) {
-        let mut zones = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut zones = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         zones.remove(zone);
     }
 }
@@ -216,7 +230,7 @@ impl Controller {
             tracing::warn!(zone = %key, %error, "finalizer not written");
             return Next::After(Duration::from_secs(1));
         }
-        let (accepted, ready, next) = match (&zone.spec, self.zones.access(&self.client, &zone)) {
+        let (accepted, ready, next) = match (&zone.spec, self.zones.access(&zone)) {
             (Ok(_), Some(access)) => {
                 let (verdict, wait, came_back) = access.check().await;
                 if came_back {

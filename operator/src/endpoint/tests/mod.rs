@@ -21,7 +21,7 @@ use k8s_openapi::api::core::v1::Secret;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
@@ -72,8 +72,7 @@ impl Fixture {
     ) -> Self {
         let mut tasks = JoinSet::new();
         let api_server = ApiServer::start(&mut tasks).await;
-        let (affected, _) = mpsc::unbounded_channel();
-        let index = Arc::new(Index::new(affected));
+        let index = Arc::new(Index::default());
         let zone: DynamicZone = serde_json::from_value(json!({
             "apiVersion": "dynhost.dev/v1alpha1", "kind": "DynamicZone",
             "metadata": metadata("dyn", "dyn"),
