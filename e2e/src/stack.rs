@@ -60,14 +60,7 @@ impl Stack {
         };
         let through = api_proxy.as_ref().map(TcpProxy::address);
         let kubeconfig = operator_kubeconfig(&control_plane, through).await?;
-        let mut arguments = options.operator_arguments;
-        // What a test changes past the operator is not mended in the middle of it.
-        if !arguments
-            .iter()
-            .any(|argument| argument == "--drift-interval")
-        {
-            arguments.extend(["--drift-interval", "1000h"].map(str::to_owned));
-        }
+        let arguments = undisturbed(options.operator_arguments);
         let (operator, ()) = tokio::try_join!(
             Operator::start(&kubeconfig, &arguments),
             control_plane.start_controller_manager()
@@ -92,6 +85,15 @@ impl Stack {
             .await
     }
 
+    /// Starts a further replica of the operator.
+    ///
+    /// # Errors
+    /// Where it does not become ready.
+    pub async fn start_replica(&self, arguments: Vec<String>) -> Result<Operator> {
+        let kubeconfig = operator_kubeconfig(&self.control_plane, None).await?;
+        Operator::start(&kubeconfig, &undisturbed(arguments)).await
+    }
+
     /// A client with the administrator's rights, for the runtime that asks for it.
     ///
     /// # Errors
@@ -107,6 +109,17 @@ impl Stack {
     pub async fn hosts(&self, namespace: &str) -> Result<Api<DynamicHost>> {
         Ok(Api::namespaced(self.client().await?, namespace))
     }
+}
+
+/// What a test changes past the operator is not mended in the middle of it.
+fn undisturbed(mut arguments: Vec<String>) -> Vec<String> {
+    if !arguments
+        .iter()
+        .any(|argument| argument == "--drift-interval")
+    {
+        arguments.extend(["--drift-interval", "1000h"].map(str::to_owned));
+    }
+    arguments
 }
 
 /// Applies deploy/ and waits until its resources can be used.

@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use tokio::sync::watch;
 
 use crate::index::Index;
 use crate::metrics::{Format, Metrics, Snapshot};
@@ -18,6 +19,8 @@ pub struct Admin {
     pub index: Arc<Index>,
     pub freshness: Arc<Freshness>,
     pub metrics: Arc<Metrics>,
+    /// The process was told to end.
+    pub is_ending: watch::Receiver<bool>,
 }
 
 /// Serves /livez, /readyz and /metrics.
@@ -30,7 +33,11 @@ pub fn router(admin: Admin) -> Router {
 }
 
 /// Ready as soon as every watch has listed its objects: before that, the endpoint answers `911`.
+/// Whether we hold the lease makes no difference to clients.
 async fn ready(State(admin): State<Admin>) -> (StatusCode, &'static str) {
+    if *admin.is_ending.borrow() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "ending\n");
+    }
     match admin.freshness.is_synced() {
         true => (StatusCode::OK, "ok\n"),
         false => (

@@ -7,6 +7,7 @@
 //! * [`endpoint`] IO: the HTTP server that clients call; writes `status.observed`, never DNS.
 //! * [`reconcile`] IO around a pure middle: from stored objects to DNS, conditions and Events.
 //! * [`provider`] IO: the name servers that hold a zone.
+//! * [`leader`]: who of several replicas writes.
 //! * [`index`]: what the watches know, shared by endpoint and controller.
 //! * [`run`]: wires and spawns all that lives as long as the process.
 
@@ -17,6 +18,7 @@ pub mod deadline;
 pub mod endpoint;
 pub mod in_sync;
 pub mod index;
+pub mod leader;
 pub mod metrics;
 pub mod name;
 pub mod name_pattern;

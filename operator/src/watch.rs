@@ -3,7 +3,6 @@
 //! kube's own watcher hides bookmarks and renewals, and those are what tells a quiet watch from a
 //! dead one; so this is a small loop of our own on [`Api::watch`].
 
-use std::collections::HashSet;
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -17,7 +16,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
 use crate::in_sync::{Moment, Unbroken};
-use crate::index::object::ObjectKey;
+use crate::index::object::{Listed, ObjectKey};
 
 /// A watch is asked to end after this long, so that its renewal shows that the API server is there.
 const RENEW_SECONDS: u32 = 30;
@@ -42,7 +41,7 @@ pub enum Told<K> {
     /// The object is gone.
     Gone(ObjectKey),
     /// These are all objects that exist.
-    Listed(HashSet<ObjectKey>),
+    Listed(Listed),
 }
 
 /// When a watch last heard from the API server: an event, a bookmark or a renewal.
@@ -226,11 +225,11 @@ where
 {
     let mut params = ListParams::default().limit(PAGE);
     params.field_selector = fields.map(str::to_owned);
-    let mut listed = HashSet::new();
+    let mut listed = Listed::default();
     loop {
         let page = limited(api.list(&params)).await?;
         for object in page.items {
-            listed.insert(key_of(&object));
+            listed.insert(&key_of(&object));
             tell(Told::Object(Box::new(object)));
         }
         params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
@@ -261,7 +260,7 @@ where
     let mut listed = None;
     if resume.is_none() && streaming {
         params = params.initial_events();
-        listed = Some(HashSet::new());
+        listed = Some(Listed::default());
     } else if resume.is_none() {
         let version = list(api, fields, heard, tell).await?;
         *resume = Some(version);
@@ -283,7 +282,7 @@ where
         match event {
             WatchEvent::Added(object) | WatchEvent::Modified(object) => {
                 match &mut listed {
-                    Some(listed) => drop(listed.insert(key_of(&object))),
+                    Some(listed) => listed.insert(&key_of(&object)),
                     None => resume.clone_from(&object.meta().resource_version),
                 }
                 tell(Told::Object(Box::new(object)));
@@ -291,7 +290,7 @@ where
             WatchEvent::Deleted(object) => {
                 let key = key_of(&object);
                 match &mut listed {
-                    Some(listed) => drop(listed.remove(&key)),
+                    Some(listed) => listed.remove(&key),
                     None => resume.clone_from(&object.meta().resource_version),
                 }
                 tell(Told::Gone(key));

@@ -82,7 +82,6 @@ impl Doubts {
 
 #[cfg(test)]
 mod tests {
-    use tokio::sync::mpsc;
 
     use super::*;
     use crate::index::Index;
@@ -121,8 +120,7 @@ mod tests {
 
     #[test]
     fn deleted_hosts_are_forgotten() {
-        let (affected, _queue) = mpsc::unbounded_channel();
-        let index = Index::new(affected);
+        let index = Index::default();
         let doubts = Doubts::default();
         for n in 0..FEW {
             doubts.enter(&n.to_string().into(), BOTH);

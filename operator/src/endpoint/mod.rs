@@ -17,6 +17,7 @@ pub mod proxy_protocol;
 mod server;
 #[cfg(test)]
 mod tests;
+pub mod tls;
 mod whoami;
 
 use std::sync::Arc;
@@ -31,7 +32,7 @@ use heartbeat::Heartbeats;
 use host_api::HostApi;
 use limits::Budgets;
 use observe::Observer;
-pub use server::serve;
+pub use server::{Ports, serve};
 
 /// What the handlers share.
 pub struct Endpoint {

@@ -19,27 +19,26 @@ mod quota;
 mod slots;
 pub mod stored;
 mod tally;
+mod view;
 pub mod zone;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::Hash;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
 
-use dynhost_crds::host::ObservedPrefix;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
-use crate::admission::{Admitted, Refusal};
-use crate::metrics::HostCondition;
 use crate::name::{Fqdn, RecordName};
 use host::Host;
 use key::{TokenDigest, UpdateKey};
 use links::Links;
-use object::ObjectKey;
+use object::{Listed, ObjectKey};
 use quota::Quota;
 pub use slots::Id;
 use slots::Slots;
 use tally::Tally;
+pub use view::View;
 use zone::{Labels, Zone};
 
 /// An object whose outcome may be another one now.
@@ -56,13 +55,16 @@ type Claim = (ObjectKey, RecordName);
 type Seniority = (Timestamp, ObjectKey);
 
 /// See the module's documentation.
+#[derive(Default)]
 pub struct Index {
     state: RwLock<State>,
-    affected: mpsc::UnboundedSender<Affected>,
+    affected: Mutex<Option<mpsc::UnboundedSender<Affected>>>,
 }
 
 #[derive(Default)]
 struct State {
+    /// Somebody is told what is affected.
+    is_told: bool,
     hosts: Slots<Host>,
     conditions: Tally,
     zones: HashMap<ObjectKey, Arc<Zone>>,
@@ -86,16 +88,18 @@ struct State {
 /// Replies to calls that were under way while so many Secrets went are known to be late.
 const GONE_KEYS: usize = 1024;
 
-/// A consistent look at the index; keep it short and never across an `await`.
-pub struct View<'a>(RwLockReadGuard<'a, State>);
-
 impl Index {
-    /// An empty index that tells `affected` of every object to look at again.
-    pub fn new(affected: mpsc::UnboundedSender<Affected>) -> Self {
-        Self {
-            state: RwLock::default(),
-            affected,
-        }
+    /// Tells the caller, and nobody else, of every object to look at again from now on. What there
+    /// is already it finds by [`View::zones`] and [`View::hosts_from`].
+    pub fn subscribe(&self) -> mpsc::UnboundedReceiver<Affected> {
+        let (sender, affected) = mpsc::unbounded_channel();
+        *self.affected() = Some(sender);
+        self.write().is_told = true;
+        affected
+    }
+
+    fn affected(&self) -> MutexGuard<'_, Option<mpsc::UnboundedSender<Affected>>> {
+        self.affected.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reads several things at one moment.
@@ -123,9 +127,10 @@ impl Index {
     }
 
     fn tell(&self, affected: impl IntoIterator<Item = Affected>) {
+        let told = self.affected();
         for object in affected {
-            // The receiver is gone only while the process ends.
-            let _ = self.affected.send(object);
+            // Whoever has ceased to listen begins with everything.
+            let _ = told.as_ref().map(|told| told.send(object));
         }
     }
 
@@ -222,129 +227,30 @@ impl Index {
     }
 
     /// The hosts that a whole list did not show are gone; likewise below.
-    pub fn retain_hosts(&self, listed: &HashSet<ObjectKey>) {
+    pub fn retain_hosts(&self, listed: &Listed) {
         let gone = missing(self.view().0.hosts.keys(), listed);
         gone.iter().for_each(|key| self.remove_host(key));
     }
 
-    pub fn retain_zones(&self, listed: &HashSet<ObjectKey>) {
+    pub fn retain_zones(&self, listed: &Listed) {
         let gone = missing(self.view().0.zones.keys().cloned(), listed);
         gone.iter().for_each(|key| self.remove_zone(key));
     }
 
-    pub fn retain_keys(&self, listed: &HashSet<ObjectKey>) {
+    pub fn retain_keys(&self, listed: &Listed) {
         let gone = missing(self.view().0.keys.keys(), listed);
         gone.iter().for_each(|key| self.remove_key(key));
     }
 
-    pub fn retain_namespaces(&self, listed: &HashSet<ObjectKey>) {
-        let names: HashSet<&str> = listed.iter().map(|key| &*key.name).collect();
+    pub fn retain_namespaces(&self, listed: &Listed) {
         self.write()
             .namespaces
-            .retain(|name, _| names.contains(&**name));
+            .retain(|name, _| listed.contains(&ObjectKey::new("", name)));
     }
 }
 
-fn missing(known: impl Iterator<Item = ObjectKey>, listed: &HashSet<ObjectKey>) -> Vec<ObjectKey> {
+fn missing(known: impl Iterator<Item = ObjectKey>, listed: &Listed) -> Vec<ObjectKey> {
     known.filter(|key| !listed.contains(key)).collect()
-}
-
-impl View<'_> {
-    /// The host, where it exists.
-    pub fn host(&self, key: &ObjectKey) -> Option<Arc<Host>> {
-        self.0.hosts.get(key).map(Arc::new)
-    }
-
-    /// The hosts that this token may update; empty where it authenticates nothing.
-    ///
-    /// Where several Secrets hold the token, the oldest counts.
-    pub fn hosts_of_token(&self, token: &TokenDigest) -> Vec<Arc<Host>> {
-        let Some(key) = self.0.oldest_key(token) else {
-            return Vec::new();
-        };
-        let hosts = self
-            .0
-            .hosts_of_key
-            .get(&key.meta.key)
-            .objects(&self.0.hosts);
-        let has_key = |host: &Host| host.spec.as_ref().is_ok_and(|s| s.secret == key.meta.key);
-        hosts.filter(has_key).map(Arc::new).collect()
-    }
-
-    /// The hosts of this name, in every zone, whether they are admitted or not.
-    pub fn hosts_of_name(&self, name: &Fqdn) -> Vec<Arc<Host>> {
-        let hosts = self.0.hosts_of_name.get(name).objects(&self.0.hosts);
-        let has_name = |host: &Host| host.spec.as_ref().is_ok_and(|s| s.hostname == *name);
-        hosts.filter(has_name).map(Arc::new).collect()
-    }
-
-    /// The update key's Secret, where it exists with the right type.
-    pub fn key(&self, key: &ObjectKey) -> Option<UpdateKey> {
-        self.0.keys.get(key)
-    }
-
-    /// The zone, where it exists.
-    pub fn zone(&self, key: &ObjectKey) -> Option<&Arc<Zone>> {
-        self.0.zones.get(key)
-    }
-
-    /// The hosts that name this zone, whether it admits them or not.
-    pub fn hosts_of_zone(&self, zone: &ObjectKey) -> impl Iterator<Item = Arc<Host>> {
-        let hosts = self.0.hosts_of_zone.get(zone).into_iter().flatten();
-        hosts.filter_map(|id| self.0.hosts.at(*id)).map(Arc::new)
-    }
-
-    /// The hosts that name this zone, for [`Self::host_of_zone`]: so that whoever looks at all of them
-    /// need not keep the index for so long.
-    pub fn ids_of_zone(&self, zone: &ObjectKey) -> Vec<Id> {
-        let ids = self.0.hosts_of_zone.get(zone).into_iter().flatten();
-        ids.copied().collect()
-    }
-
-    /// The host, where it is still there and of the zone.
-    pub fn host_of_zone(&self, id: Id, zone: &ObjectKey) -> Option<Arc<Host>> {
-        let host = self.0.hosts.at(id)?;
-        let is_of_zone = host.spec.as_ref().is_ok_and(|spec| spec.zone == *zone);
-        is_of_zone.then(|| Arc::new(host))
-    }
-
-    /// The prefix that a host's IPv6 address is made from, as reported for the host itself or the one
-    /// that it names.
-    pub fn prefix_of(&self, host: &Host) -> Option<ObservedPrefix> {
-        let from = host.spec.as_ref().ok()?.from_prefix.as_deref()?;
-        match from.host == host.meta.key {
-            true => host.observed.ipv6_prefix.clone(),
-            false => self.0.hosts.get(&from.host)?.observed.ipv6_prefix,
-        }
-    }
-
-    /// Every host.
-    pub fn hosts(&self) -> impl Iterator<Item = Arc<Host>> {
-        self.0.hosts.iter().map(Arc::new)
-    }
-
-    /// How many hosts there are.
-    pub fn number_of_hosts(&self) -> usize {
-        self.0.hosts.len()
-    }
-
-    /// How many hosts have each condition with its status and reason.
-    pub fn host_conditions(&self) -> Vec<(HostCondition, usize)> {
-        self.0.conditions.all()
-    }
-
-    /// The older Secret that holds one of this Secret's tokens.
-    pub fn older_key_with_same_token(&self, key: &UpdateKey) -> Option<ObjectKey> {
-        key.digests().find_map(|digest| {
-            let oldest = self.0.oldest_key(&digest)?.meta.key;
-            (oldest != key.meta.key).then_some(oldest)
-        })
-    }
-
-    /// Judges a host: its zone's consent, and who was first to claim its names.
-    pub fn admission<'a>(&'a self, host: &'a Host) -> Result<Admitted<'a>, Refusal> {
-        self.0.admission(host)
-    }
 }
 
 impl State {
@@ -465,6 +371,9 @@ impl State {
     }
 
     fn affected_hosts_of_zone(&self, zone: &ObjectKey) -> Vec<Affected> {
+        if !self.is_told {
+            return Vec::new();
+        }
         let hosts = self.hosts_of_zone.get(zone).into_iter().flatten();
         let hosts = hosts.filter_map(|id| self.hosts.at(*id));
         hosts.map(|host| Affected::Host(host.meta.key)).collect()
@@ -545,6 +454,10 @@ impl State {
 
     fn apply_namespace(&mut self, name: &str, labels: Labels) -> Vec<Affected> {
         if self.namespaces.get(name).is_some_and(|l| **l == labels) {
+            return Vec::new();
+        }
+        if !self.is_told {
+            self.namespaces.insert(name.into(), Arc::new(labels));
             return Vec::new();
         }
         // A name may have another winner now, and a zone another number of hosts.

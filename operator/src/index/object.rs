@@ -1,6 +1,8 @@
 //! What every Kubernetes object of ours has in common.
 
+use std::collections::HashSet;
 use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -32,6 +34,32 @@ impl fmt::Display for ObjectKey {
 impl fmt::Debug for ObjectKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+/// What a list has shown, by hash: of a hundred thousand objects two have the same once in billions
+/// of lists.
+#[derive(Debug, Default)]
+pub struct Listed {
+    state: RandomState,
+    hashes: HashSet<u64>,
+}
+
+impl Listed {
+    pub fn insert(&mut self, key: &ObjectKey) {
+        self.hashes.insert(self.state.hash_one(key));
+    }
+
+    pub fn remove(&mut self, key: &ObjectKey) {
+        self.hashes.remove(&self.state.hash_one(key));
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.hashes.is_empty()
+    }
+
+    pub fn contains(&self, key: &ObjectKey) -> bool {
+        self.hashes.contains(&self.state.hash_one(key))
     }
 }
 

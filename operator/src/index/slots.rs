@@ -72,6 +72,15 @@ impl<T: Pack, S: BuildHasher> Slots<T, S> {
         self.iter().map(|object| object.meta().key.clone())
     }
 
+    /// Keys of objects in the order of their slots from `place` on, and the place to go on from.
+    pub(super) fn keys_from(&self, place: usize, most: usize) -> (Vec<ObjectKey>, Option<usize>) {
+        let end = place.saturating_add(most).min(self.slots.len());
+        let slots = self.slots.get(place..end).unwrap_or_default();
+        let objects = slots.iter().flatten().filter_map(Packed::unpack::<T>);
+        let keys = objects.map(|object| object.meta().key.clone()).collect();
+        (keys, Some(end).filter(|end| *end < self.slots.len()))
+    }
+
     /// Puts an object in the place of its former version, or in a new one. `None` where it cannot be
     /// kept.
     pub(super) fn insert(&mut self, object: &T) -> Option<Id> {

@@ -93,6 +93,10 @@ descriptions! {
         "For how long the API server was not heard in the watch of these objects; it is renewed every 30 s";
     LEADER: Gauge "leader" [""]
         "Whether this replica holds the lease and so writes DNS and status: 1 or 0";
+    TLS_RELOADS: Counter "tls_reloads" ["result"]
+        "Changes of the files of the TLS certificate and its key, by whether they could be used";
+    TLS_CERTIFICATE_EXPIRY: Gauge "tls_certificate_expiry_timestamp_seconds" [""]
+        "Until when the certificate of the TLS port is valid, in seconds since the epoch; 0 without TLS";
     API_WRITES: Counter "api_writes" ["kind"]
         "Writes sent to the API server by kind";
     FAILED_HEARTBEATS: Counter "failed_heartbeats" [""]

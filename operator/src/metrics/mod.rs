@@ -68,6 +68,8 @@ pub struct Metrics {
     watch_age: Family<KindLabels, Gauge<f64, AtomicU64>>,
     paused_deletions: Gauge,
     leader: Gauge,
+    tls_reloads: Family<ResultLabels, Counter>,
+    tls_certificate_expiry: Gauge,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -157,6 +159,8 @@ impl Default for Metrics {
             hosts: registered(&mut registry, &HOSTS),
             paused_deletions: registered(&mut registry, &PAUSED_DELETIONS),
             leader: registered(&mut registry, &LEADER),
+            tls_reloads: registered(&mut registry, &TLS_RELOADS),
+            tls_certificate_expiry: registered(&mut registry, &TLS_CERTIFICATE_EXPIRY),
             registry,
             rendering: Mutex::default(),
         }
@@ -261,6 +265,18 @@ impl Metrics {
     /// Whether we hold the lease.
     pub fn show_leader(&self, is_leader: bool) {
         self.leader.set(i64::from(is_leader));
+    }
+
+    /// The files of the TLS certificate and its key have changed.
+    pub fn count_tls_reload(&self, result: &'static str) {
+        self.tls_reloads
+            .get_or_create(&ResultLabels { result })
+            .inc();
+    }
+
+    /// The TLS certificate in use is valid until this time, in seconds since the epoch.
+    pub fn set_tls_certificate_expiry(&self, seconds: i64) {
+        self.tls_certificate_expiry.set(seconds);
     }
 
     /// A zone was looked through for drift.

@@ -19,6 +19,8 @@ fn the_page_shows_what_the_reference_says() {
     metrics.set_drift_checked(1_800_000_000);
     metrics.set_orphaned_markers(3);
     metrics.show_leader(true);
+    metrics.count_tls_reload("loaded");
+    metrics.set_tls_certificate_expiry(1_900_000_000);
     let zone = metrics.of_zone("dns/dyn");
     zone.count_message("update", "NOERROR");
     zone.show_batch(3);
@@ -58,6 +60,8 @@ fn the_page_shows_what_the_reference_says() {
         "dynhost_watch_age_seconds{kind=\"hosts\"} 1.5",
         "dynhost_paused_deletions 12",
         "dynhost_leader 1",
+        "dynhost_tls_reloads_total{result=\"loaded\"} 1",
+        "dynhost_tls_certificate_expiry_timestamp_seconds 1900000000",
     ] {
         assert!(page.lines().any(|l| l == line), "{line} is not in\n{page}");
     }

@@ -25,6 +25,7 @@ use crate::index::object::ObjectKey;
 use crate::index::stored::Stored;
 use crate::index::zone::Zone;
 use crate::record::alias::Alias;
+use crate::record::drift::Drifted;
 
 /// Pause before what the API server did not take is tried again.
 const API_RETRY: Duration = Duration::from_secs(1);
@@ -37,10 +38,10 @@ impl Controller {
     /// 3. publish (provider): DNS, from specs and observed addresses;
     /// 4. status (queued): written on every outcome, behind our back.
     pub(super) async fn sync_host(&self, key: &ObjectKey) -> Next {
+        let drifted = self.drift.take(key);
         let Some(host) = self.index.host(key) else {
             self.progress.forget(key);
             self.forget_deletion(key);
-            self.drift.take(key);
             return Next::Idle;
         };
         if host.meta.deleting {
@@ -71,7 +72,10 @@ impl Controller {
                     settled,
                     next,
                 } = match claimed {
-                    Ok(()) => self.bring_to_dns(&host, &spec, &zone, records).await,
+                    Ok(()) => {
+                        self.bring_to_dns(&host, &spec, &zone, records, drifted)
+                            .await
+                    }
                     Err(error) => self.unclaimed(&host, &error),
                 };
                 let stale_next = match staleness.look_again(Timestamp::now()) {
@@ -177,8 +181,8 @@ impl Controller {
         spec: &HostSpec,
         zone: &Zone,
         records: Records,
+        drifted: Option<Drifted>,
     ) -> Brought {
-        let drifted = self.drift.take(&host.meta.key);
         let before = self.progress.published(host);
         if spec.suspend {
             let verdict = Verdict::of(Reason::Suspended);
@@ -222,7 +226,7 @@ impl Controller {
             let verdict = Verdict::of(problem.reason()).saying(problem.to_string());
             return Brought::new(Some(verdict), before, Next::After(wait));
         }
-        let Some(access) = self.zones.access(&self.client, &self.metrics, zone) else {
+        let Some(access) = self.zones.access(zone) else {
             return Brought::new(None, before, Next::After(API_RETRY));
         };
         let host = host.clone();

@@ -38,9 +38,11 @@ use std::time::{Duration, Instant};
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
+use tokio::task::yield_now;
 
 use crate::index::object::ObjectKey;
 use crate::index::{Affected, Index};
+use crate::leader::client::Fenced;
 use crate::metrics::Metrics;
 use crate::under_way::Calls;
 use crate::watch::Freshness;
@@ -49,7 +51,7 @@ use events::Events;
 use permit::Guarding;
 use progress::Progresses;
 use queue::{Limits, Queue};
-use status::Outcome;
+use status::{Outcome, Told};
 use zone::Zones;
 
 /// Objects looked at at the same time: of one zone as many as fill the messages that its lane has
@@ -59,6 +61,9 @@ const LOOKS: Limits = Limits {
     in_all: 1200,
     reserved: 16,
 };
+
+/// Hosts that a sweep has looked at next, where nothing else can be.
+const CHUNK: usize = 256;
 
 /// Calls of the API server at the same time: each in flight has a connection of its own.
 const CALLS: usize = 64;
@@ -98,7 +103,7 @@ pub struct Controller {
     metrics: Arc<Metrics>,
     events: Events,
     zones: Zones,
-    outcomes: mpsc::UnboundedSender<(ObjectKey, Outcome)>,
+    outcomes: mpsc::UnboundedSender<Told>,
     /// What waits for a name server.
     dns_changes: Arc<Calls>,
     progress: Progresses,
@@ -111,23 +116,25 @@ pub struct Controller {
 }
 
 impl Controller {
+    /// Remembers nothing: it begins with what objects and DNS say. Nothing is changed, there or
+    /// here, when the fence is closed.
     pub fn new(
-        client: kube::Client,
+        Fenced { client, fence }: Fenced,
         index: Arc<Index>,
         freshness: Arc<Freshness>,
         metrics: Arc<Metrics>,
         events: Events,
-        outcomes: mpsc::UnboundedSender<(ObjectKey, Outcome)>,
+        outcomes: mpsc::UnboundedSender<Told>,
         drift_interval: Duration,
     ) -> Self {
         let (again, told_again) = mpsc::unbounded_channel();
         Self {
+            zones: Zones::new(client.clone(), fence, metrics.clone()),
             client,
             index,
             freshness,
             metrics,
             events,
-            zones: Zones::default(),
             outcomes,
             dns_changes: Arc::default(),
             progress: Progresses::default(),
@@ -144,28 +151,43 @@ impl Controller {
         self.dns_changes.clone()
     }
 
-    /// Looks at what is affected, until `stop`; then finishes what is under way, for a limited time.
-    pub async fn run(
-        &self,
-        mut affected: mpsc::UnboundedReceiver<Affected>,
-        stop: impl Future<Output = ()>,
-    ) {
+    /// Looks at everything there is, and then at what is affected, until `stop`; then finishes what
+    /// is under way, for a limited time.
+    pub async fn run(&self, stop: impl Future<Output = ()>) {
         let mut stop = std::pin::pin!(stop);
+        // Before all is listed, a zone or a Secret not yet seen would look like a missing one.
+        while !self.freshness.is_synced() {
+            tokio::select! {
+                () = &mut stop => return,
+                () = tokio::time::sleep(Duration::from_millis(10)) => {}
+            }
+        }
         let mut told_again = self.told_again.lock().await;
         let mut queue = Queue::new(LOOKS);
+        let mut affected = self.index.subscribe();
+        let zones: Vec<_> = self.index.view().zones().cloned().collect();
+        for zone in zones {
+            queue.push(Affected::Zone(zone), Share::Zones, Instant::now());
+        }
+        // The hosts follow as fast as they are looked at: they need not all wait in the queue.
+        let mut sweep = Some(0);
         let mut looked: HashMap<ObjectKey, Instant> = HashMap::new();
         let mut under_way = FuturesUnordered::new();
         loop {
             let now = Instant::now();
-            // Before all is listed, a zone or a Secret not yet seen would look like a missing one.
-            let ready = self.freshness.is_synced();
-            while ready && let Some(object) = queue.pop(now) {
+            if let Some(place) = sweep
+                && queue.next_due().is_none_or(|due| due > now)
+            {
+                let (hosts, next) = self.index.view().hosts_from(place, CHUNK);
+                for host in hosts {
+                    self.enqueue(&mut queue, &looked, Affected::Host(host));
+                }
+                sweep = next;
+            }
+            while let Some(object) = queue.pop(now) {
                 under_way.push(self.look_at(object));
             }
-            let next_due = match ready {
-                true => queue.next_due(),
-                false => Some(now + Duration::from_millis(10)),
-            };
+            let next_due = queue.next_due();
             tokio::select! {
                 biased;
                 () = &mut stop => break,
@@ -184,6 +206,8 @@ impl Controller {
                         queue.push(object, share, Instant::now() + pause);
                     }
                 }
+                // All that are looked at wait for something: there may be others that need not.
+                () = yield_now(), if sweep.is_some() => {}
                 () = sleep_until(next_due), if next_due.is_some() => {}
             }
         }
@@ -237,7 +261,7 @@ impl Controller {
 
     fn queue_status(&self, host: ObjectKey, outcome: Outcome) {
         // The receiver is gone only while the process ends.
-        let _ = self.outcomes.send((host, outcome));
+        let _ = self.outcomes.send((host, Box::new(outcome)));
     }
 
     fn look_at_zone(&self, zone: &ObjectKey) {

@@ -93,6 +93,9 @@ impl<K: Eq + Hash + Clone, S: Eq + Hash + Clone> Queue<K, S> {
             });
         }
         self.next += 1;
+        // All of a share hold one and the same name of it.
+        let known = self.shares.get_key_value(&share);
+        let share = known.map(|(name, _)| name.clone()).unwrap_or(share);
         self.change(&share, |share| {
             share.waiting.insert(due, key.clone());
         });
@@ -124,6 +127,11 @@ impl<K: Eq + Hash + Clone, S: Eq + Hash + Clone> Queue<K, S> {
         if let Some((at, share)) = again {
             self.push(key.clone(), share, at);
         }
+    }
+
+    /// Whether `key` waits or is looked at.
+    pub(super) fn has(&self, key: &K) -> bool {
+        self.waiting.contains_key(key) || self.busy.contains_key(key)
     }
 
     /// When the next entry is due that may be taken; `None`: not before a look is over.

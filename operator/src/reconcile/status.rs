@@ -159,6 +159,9 @@ const ATTEMPTS: usize = 3;
 /// Pause before a failed write is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// A host and its outcome.
+pub type Told = (ObjectKey, Box<Outcome>);
+
 /// Writes hosts' status behind the controller's back: per host the latest outcome wins.
 pub struct StatusWriter {
     pub client: kube::Client,
@@ -173,8 +176,8 @@ pub struct StatusWriter {
 
 impl StatusWriter {
     /// Writes what comes until the senders are gone and everything is written.
-    pub async fn run(self, mut outcomes: mpsc::UnboundedReceiver<(ObjectKey, Outcome)>) {
-        let mut latest: HashMap<ObjectKey, Outcome> = HashMap::new();
+    pub async fn run(self, mut outcomes: mpsc::UnboundedReceiver<Told>) {
+        let mut latest: HashMap<ObjectKey, Box<Outcome>> = HashMap::new();
         let mut queue = Queue::new(IN_FLIGHT);
         let mut writing = FuturesUnordered::new();
         let mut open = true;
@@ -199,6 +202,8 @@ impl StatusWriter {
             };
             tokio::select! {
                 received = outcomes.recv(), if open => match received {
+                    // Most looks find what they found before.
+                    Some((key, outcome)) if !queue.has(&key) && self.news(&key, &outcome).is_none() => {}
                     Some((key, outcome)) => {
                         latest.insert(key.clone(), outcome);
                         queue.push(key, (), Instant::now() + SETTLE);
@@ -218,20 +223,31 @@ impl StatusWriter {
         }
     }
 
+    /// The host as it is known and its new conditions, where the outcome is still of it and not yet
+    /// in its status.
+    fn news(
+        &self,
+        key: &ObjectKey,
+        outcome: &Outcome,
+    ) -> Option<(Arc<Host>, Vec<CompactCondition>)> {
+        let host = self.index.host(key)?;
+        let conditions = outcome.conditions(&host.conditions, Timestamp::now());
+        let is_news = *host.meta.uid == *outcome.uid
+            && !is_overtaken(&host, outcome)
+            && differs(&host, outcome, &conditions);
+        is_news.then_some((host, conditions))
+    }
+
     /// Returns the outcome where it has to be written again.
-    async fn write(&self, key: ObjectKey, outcome: Outcome) -> (ObjectKey, Option<Outcome>) {
+    async fn write(
+        &self,
+        key: ObjectKey,
+        outcome: Box<Outcome>,
+    ) -> (ObjectKey, Option<Box<Outcome>>) {
         for _ in 0..ATTEMPTS {
-            let Some(host) = self.index.host(&key) else {
+            let Some((host, conditions)) = self.news(&key, &outcome) else {
                 return (key, None);
             };
-            let now = Timestamp::now();
-            let conditions = outcome.conditions(&host.conditions, now);
-            if *host.meta.uid != *outcome.uid
-                || is_overtaken(&host, &outcome)
-                || !differs(&host, &outcome, &conditions)
-            {
-                return (key, None);
-            }
             let patch = patch(&host, &outcome, &conditions);
             let error = match send(&self.client, &self.metrics, &host.meta, patch).await {
                 Ok(object) => {

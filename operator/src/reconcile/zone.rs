@@ -24,6 +24,7 @@ use crate::index::host::CompactCondition;
 use crate::index::object::ObjectKey;
 use crate::index::stored::Stored;
 use crate::index::zone::Zone;
+use crate::leader::fence::Fence;
 use crate::metrics::{Metrics, ZoneMetrics};
 use crate::name::Fqdn;
 use crate::provider::Provider;
@@ -62,20 +63,29 @@ struct Health {
 }
 
 /// The ways to all zones in use.
-#[derive(Default)]
-pub(super) struct Zones(Mutex<HashMap<ObjectKey, Arc<ZoneAccess>>>);
+pub(super) struct Zones {
+    client: kube::Client,
+    fence: Arc<Fence>,
+    metrics: Arc<Metrics>,
+    known: Mutex<HashMap<ObjectKey, Arc<ZoneAccess>>>,
+}
 
 impl Zones {
+    /// TSIG keys are read through `client`, and nothing is sent when the fence is closed.
+    pub(super) fn new(client: kube::Client, fence: Arc<Fence>, metrics: Arc<Metrics>) -> Self {
+        Self {
+            client,
+            fence,
+            metrics,
+            known: Mutex::default(),
+        }
+    }
+
     /// The way to this zone's provider, made anew where the spec has changed; `None` where the
     /// spec cannot be used.
-    pub(super) fn access(
-        &self,
-        client: &kube::Client,
-        metrics: &Metrics,
-        zone: &Zone,
-    ) -> Option<Arc<ZoneAccess>> {
+    pub(super) fn access(&self, zone: &Zone) -> Option<Arc<ZoneAccess>> {
         let spec = zone.spec.as_ref().ok()?;
-        let mut zones = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut zones = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let former = zones.get(&zone.meta.key);
         if let Some(access) = former
             && access.apex == spec.apex
@@ -85,12 +95,13 @@ impl Zones {
         }
         let servers = spec.rfc2136.servers.iter();
         let servers = servers.filter_map(|s| s.parse::<Server>().ok()).collect();
-        let key_source = key_source(client.clone(), &zone.meta.key.namespace, &spec.rfc2136);
+        let namespace = &zone.meta.key.namespace;
+        let key_source = key_source(self.client.clone(), namespace, &spec.rfc2136);
         let metrics = match former {
             Some(former) => former.metrics.clone(),
-            None => metrics.of_zone(&zone.meta.key),
+            None => self.metrics.of_zone(&zone.meta.key),
         };
-        let provider = Rfc2136::new(spec.apex.clone(), servers, key_source);
+        let provider = Rfc2136::new(spec.apex.clone(), servers, key_source, &self.fence);
         let provider: Arc<dyn Provider> = Arc::new(provider.counted_in(metrics.clone()));
         let access = Arc::new(ZoneAccess {
             apex: spec.apex.clone(),
@@ -106,7 +117,7 @@ impl Zones {
     }
 
     fn forget(&self, zone: &ObjectKey) {
-        let mut zones = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut zones = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         zones.remove(zone);
     }
 }
@@ -229,10 +240,7 @@ impl Controller {
             tracing::warn!(zone = %key, %error, "finalizer not written");
             return Next::After(Duration::from_secs(1));
         }
-        let (accepted, ready, next) = match (
-            &zone.spec,
-            self.zones.access(&self.client, &self.metrics, &zone),
-        ) {
+        let (accepted, ready, next) = match (&zone.spec, self.zones.access(&zone)) {
             (Ok(_), Some(access)) => {
                 let (verdict, wait, came_back) = access.check().await;
                 if came_back {

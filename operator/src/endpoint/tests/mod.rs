@@ -6,6 +6,7 @@ mod budgets;
 mod connections;
 mod heartbeats;
 mod storing;
+pub(super) mod tls;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,10 +21,11 @@ use k8s_openapi::api::core::v1::Secret;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
-use super::{Endpoint, serve};
+use super::{Endpoint, Ports, serve};
 use crate::config::EndpointOptions;
 use crate::index::Index;
 use crate::index::host::Host;
@@ -44,6 +46,7 @@ struct Fixture {
     index: Arc<Index>,
     metrics: Arc<Metrics>,
     address: SocketAddr,
+    tls_address: SocketAddr,
     /// Has the endpoint end when it is dropped.
     stop: oneshot::Sender<()>,
     _tasks: JoinSet<()>,
@@ -59,10 +62,17 @@ impl Fixture {
     }
 
     async fn with_options(freshness: Freshness, options: EndpointOptions) -> Self {
+        Self::with_tls(freshness, options, None).await
+    }
+
+    async fn with_tls(
+        freshness: Freshness,
+        options: EndpointOptions,
+        tls: Option<TlsAcceptor>,
+    ) -> Self {
         let mut tasks = JoinSet::new();
         let api_server = ApiServer::start(&mut tasks).await;
-        let (affected, _) = mpsc::unbounded_channel();
-        let index = Arc::new(Index::new(affected));
+        let index = Arc::new(Index::default());
         let zone: DynamicZone = serde_json::from_value(json!({
             "apiVersion": "dynhost.dev/v1alpha1", "kind": "DynamicZone",
             "metadata": metadata("dyn", "dyn"),
@@ -87,16 +97,23 @@ impl Fixture {
             options,
         ));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let tls_listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
+        let tls_address = tls_listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let stopped = async { drop(stopped.await) };
-        tasks.spawn(serve(listener, endpoint.clone(), stopped));
+        let ports = Ports {
+            plain: Some(listener),
+            tls: tls.map(|tls| (tls_listener, tls)),
+        };
+        tasks.spawn(serve(ports, endpoint.clone(), stopped));
         tasks.spawn(async move { endpoint.write_heartbeats(std::future::pending()).await });
         Self {
             api_server,
             index,
             metrics,
             address,
+            tls_address,
             stop,
             _tasks: tasks,
         }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::admission::AliasRefusal;
+use crate::admission::{AliasRefusal, Refusal};
 use crate::name::RecordName;
 
 fn with_aliases(hostname: &str, aliases: &[&str]) -> Value {

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::*;
+use crate::admission::Refusal;
 
 struct Fixture {
     index: Index,
@@ -16,10 +17,10 @@ struct Fixture {
 
 impl Fixture {
     fn new() -> Self {
-        let (sender, affected) = mpsc::unbounded_channel();
+        let index = Index::default();
         Self {
-            index: Index::new(sender),
-            affected,
+            affected: index.subscribe(),
+            index,
         }
     }
 
@@ -254,11 +255,41 @@ fn what_a_whole_list_does_not_show_is_gone() {
     f.host("a", "stays", 1, spec("one.dyn.example.org"));
     f.host("a", "goes", 2, spec("two.dyn.example.org"));
     f.affected();
-    f.index
-        .retain_hosts(&HashSet::from([ObjectKey::new("a", "stays")]));
+    let mut listed = Listed::default();
+    listed.insert(&ObjectKey::new("a", "stays"));
+    f.index.retain_hosts(&listed);
     assert!(f.index.host(&ObjectKey::new("a", "goes")).is_none());
     assert!(f.index.host(&ObjectKey::new("a", "stays")).is_some());
     assert_eq!(f.affected(), names(&["host a/goes", "zone dns/dyn"]));
+}
+
+#[test]
+fn whoever_begins_to_listen_finds_everything_and_is_told_what_comes_later() {
+    let f = Fixture::new();
+    f.zone(1, json!({"from": "All"}));
+    let names = |number: usize| format!("h{number:02}");
+    for number in 0..10 {
+        f.host("a", &names(number), 2, spec("one.dyn.example.org"));
+    }
+    f.index.remove_host(&ObjectKey::new("a", "h03"));
+    let mut former = f.affected;
+    while former.try_recv().is_ok() {}
+    let mut told = f.index.subscribe();
+    let (mut place, mut found) = (Some(0), Vec::new());
+    while let Some(from) = place {
+        let (hosts, next) = f.index.view().hosts_from(from, 4);
+        assert!(hosts.len() <= 4 && next.is_none_or(|next| next > from));
+        found.extend(hosts.iter().map(|key| key.name.to_string()));
+        place = next;
+    }
+    let all: Vec<_> = (0..10).filter(|number| *number != 3).map(names).collect();
+    assert_eq!(found, all);
+    assert_eq!(f.index.view().zones().count(), 1);
+    assert!(told.try_recv().is_err());
+    f.index.remove_host(&ObjectKey::new("a", "h04"));
+    let gone = Affected::Host(ObjectKey::new("a", "h04"));
+    assert_eq!(told.try_recv(), Ok(gone));
+    assert!(former.try_recv().is_err(), "nobody else is told");
 }
 
 #[test]

@@ -27,6 +27,7 @@ use self::server::Server;
 use self::transport::{ExchangeError, Transport};
 use self::tsig::{InvalidKey, Reply, TsigKey};
 use super::{Applied, ApplyError, Provider, TransferError};
+use crate::leader::fence::Fence;
 use crate::metrics::ZoneMetrics;
 use crate::name::{Fqdn, RecordName};
 use crate::record::change::{Found, HostChange};
@@ -87,11 +88,18 @@ pub struct Rfc2136 {
 
 impl Rfc2136 {
     /// The zone `apex` on its primary, which `servers` name in order of preference. The key is read
-    /// when it is first needed, kept, and read again after the server has refused it.
-    pub fn new(apex: Fqdn, servers: Vec<Server>, key_source: KeySource) -> Self {
+    /// when it is first needed, kept, and read again after the server has refused it. Where the
+    /// fence is closed nothing is sent.
+    pub fn new(
+        apex: Fqdn,
+        servers: Vec<Server>,
+        key_source: KeySource,
+        fence: &Arc<Fence>,
+    ) -> Self {
+        let transport = |server| Transport::new(server, fence.clone());
         Self {
             apex,
-            servers: servers.into_iter().map(Transport::new).collect(),
+            servers: servers.into_iter().map(transport).collect(),
             current: AtomicUsize::new(0),
             took: Mutex::default(),
             ids: MessageIds::default(),

@@ -185,7 +185,7 @@ impl Controller {
         if zone.meta.deleting || !zone.finalizer {
             return None;
         }
-        let access = self.zones.access(&self.client, &self.metrics, &zone)?;
+        let access = self.zones.access(&zone)?;
         // Its probe says when a server answers again.
         if access.lane.is_paused() {
             return Some((Way::Serial, Outcome::Unavailable));
@@ -347,7 +347,7 @@ impl Controller {
                 break;
             }
             repairs += 1;
-            self.drift.put(host.clone(), drifted);
+            self.drift.put(host.clone(), drifted).await;
             let _ = self.again.send(Affected::Host(host));
         }
         if repairs == 0 {

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 use std::mem;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::{Outcome, PASSES};
 use crate::index::object::ObjectKey;
@@ -19,18 +19,27 @@ const PAUSE: Duration = Duration::from_secs(10);
 /// A pass that could not read the zone is repeated after this time, or the interval if that is shorter.
 const AGAIN: Duration = Duration::from_secs(60);
 
+/// Hosts that are not as published and wait to be looked at. A pass that finds more waits, too.
+const MOST_WAITING: usize = 1024;
+
 /// What is known of the drift of all zones.
 pub(in crate::reconcile) struct Drift {
     interval: Duration,
     state: Mutex<State>,
     /// Something is due sooner than before.
     pub(super) sooner: Notify,
+    room: Arc<Semaphore>,
 }
 
 struct State {
     queue: Queue<ObjectKey, ()>,
     zones: HashMap<ObjectKey, ZoneState>,
-    drifted: HashMap<ObjectKey, Drifted>,
+    drifted: HashMap<ObjectKey, Waiting>,
+}
+
+struct Waiting {
+    drifted: Drifted,
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 struct ZoneState {
@@ -56,6 +65,7 @@ impl Drift {
                 drifted: HashMap::new(),
             }),
             sooner: Notify::new(),
+            room: Arc::new(Semaphore::new(MOST_WAITING)),
         }
     }
 
@@ -105,12 +115,19 @@ impl Drift {
 
     /// What was found of a host that is not as published. It is told once.
     pub(in crate::reconcile) fn take(&self, host: &ObjectKey) -> Option<Drifted> {
-        self.state().drifted.remove(host)
+        let waiting = self.state().drifted.remove(host)?;
+        Some(waiting.drifted)
     }
 
-    /// A host is not as published.
-    pub(in crate::reconcile) fn put(&self, host: ObjectKey, drifted: Drifted) {
-        self.state().drifted.insert(host, drifted);
+    /// A host is not as published. Waits for room.
+    pub(in crate::reconcile) async fn put(&self, host: ObjectKey, drifted: Drifted) {
+        // It is never closed.
+        let room = self.room.clone().acquire_owned().await.ok();
+        let waiting = Waiting {
+            drifted,
+            _room: room,
+        };
+        self.state().drifted.insert(host, waiting);
     }
 
     /// The next zone, and whether a whole pass was asked for.

@@ -12,8 +12,11 @@ use std::net::Ipv4Addr;
 use anyhow::{Result, ensure};
 use dynhost_crds::conditions::{ConditionStatus, ConditionType};
 use dynhost_crds::host::DynamicHost;
+use dynhost_crds::key;
 use dynhost_e2e::stack::{Stack, Zone, ZoneOptions, condition};
-use kube::api::ListParams;
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
+use kube::api::{DeleteParams, ListParams, ObjectMeta, PostParams};
 
 use self::template::Template;
 use crate::product::await_quiet;
@@ -91,6 +94,30 @@ impl Population {
             records.write(&writes, BATCH, WINDOW).await?;
             self.addresses.extend(some.map(|i| address(0, i)));
         }
+        self.end_revision(stack).await
+    }
+
+    /// Objects that were put together have one revision, and a watch that begins in the midst of it
+    /// is never told of the rest: a later revision of each kind makes the API server wait for all.
+    async fn end_revision(&self, stack: &Stack) -> Result<()> {
+        let namespace = &self.zone.namespace;
+        let client = stack.client().await?;
+        let name = "the-last";
+        let hosts: Api<DynamicHost> = Api::namespaced(client.clone(), namespace);
+        let host = self.zone.host(name);
+        hosts.create(&PostParams::default(), &host).await?;
+        hosts.delete(name, &DeleteParams::default()).await?;
+        let secrets: Api<Secret> = Api::namespaced(client, namespace);
+        let secret = Secret {
+            metadata: ObjectMeta {
+                name: Some(name.to_owned()),
+                ..ObjectMeta::default()
+            },
+            type_: Some(key::SECRET_TYPE.to_owned()),
+            ..Secret::default()
+        };
+        secrets.create(&PostParams::default(), &secret).await?;
+        secrets.delete(name, &DeleteParams::default()).await?;
         Ok(())
     }
 
