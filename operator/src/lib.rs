@@ -8,6 +8,7 @@
 //! * [`reconcile`] IO around a pure middle: from stored objects to DNS, conditions and Events.
 //! * [`provider`] IO: the name servers that hold a zone.
 //! * [`index`]: what the watches know, shared by endpoint and controller.
+//! * [`events`] IO: Events, within a budget.
 //! * [`run`]: wires and spawns all that lives as long as the process.
 
 pub mod admin;
@@ -15,6 +16,7 @@ pub mod admission;
 pub mod config;
 pub mod deadline;
 pub mod endpoint;
+pub mod events;
 pub mod in_sync;
 pub mod index;
 pub mod metrics;
@@ -23,6 +25,7 @@ pub mod name_pattern;
 pub mod provider;
 pub mod reconcile;
 pub mod record;
+pub mod request_id;
 pub mod run;
 pub mod under_way;
 pub mod update;

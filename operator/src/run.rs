@@ -20,6 +20,7 @@ use tracing_subscriber::EnvFilter;
 use crate::admin::{self, Admin};
 use crate::config::{Limits, LogFormat, RunOptions};
 use crate::endpoint::{self, Endpoint};
+use crate::events::{self, Events};
 use crate::index::Index;
 use crate::index::host::Host;
 use crate::index::key::UpdateKey;
@@ -27,7 +28,6 @@ use crate::index::stored::Stored;
 use crate::index::zone::Zone;
 use crate::metrics::Metrics;
 use crate::reconcile::Controller;
-use crate::reconcile::events::{self, Events};
 use crate::reconcile::status::StatusWriter;
 use crate::under_way::Calls;
 use crate::watch::{Freshness, Told, watch};
@@ -86,6 +86,16 @@ async fn operate(options: RunOptions) -> anyhow::Result<()> {
     let mut watches = JoinSet::new();
     spawn_watches(&mut watches, &client, &index, &freshness);
 
+    // What still waits when the process ends is not waited for.
+    let (events, event_queue) = Events::new(metrics.clone());
+    let mut telling = JoinSet::new();
+    telling.spawn(events::send(
+        client.clone(),
+        index.clone(),
+        events.clone(),
+        event_queue,
+    ));
+
     let mut tasks = JoinSet::new();
     if options.no_controller {
         tracing::info!("serving updates only: another instance has to write DNS");
@@ -93,8 +103,6 @@ async fn operate(options: RunOptions) -> anyhow::Result<()> {
         drop(affected);
     } else {
         metrics.show_leader(true);
-        let (events, event_queue) = Events::new(metrics.clone());
-        tasks.spawn(events::send(client.clone(), event_queue));
         let (outcomes_sender, outcomes) = mpsc::unbounded_channel();
         let controller = Controller::new(
             client.clone(),
@@ -108,7 +116,7 @@ async fn operate(options: RunOptions) -> anyhow::Result<()> {
         let status = StatusWriter {
             client: client.clone(),
             index: index.clone(),
-            events,
+            events: events.clone(),
             metrics: metrics.clone(),
             endpoint_patches: endpoint_patches.clone(),
             dns_changes: controller.dns_changes(),
@@ -127,6 +135,7 @@ async fn operate(options: RunOptions) -> anyhow::Result<()> {
         freshness.clone(),
         client,
         metrics.clone(),
+        events,
         endpoint_patches,
         endpoint_options,
     ));
@@ -146,6 +155,7 @@ async fn operate(options: RunOptions) -> anyhow::Result<()> {
         _ = interrupt.recv() => tracing::info!("SIGINT: ending"),
         // A part that ends or panics takes the process with it: half an operator looks healthy.
         ended = tasks.join_next() => anyhow::bail!("a task ended unasked: {ended:?}"),
+        ended = telling.join_next() => anyhow::bail!("Events ended unasked: {ended:?}"),
         ended = watches.join_next() => anyhow::bail!("a watch ended unasked: {ended:?}"),
         ended = admin_task.join_next() => anyhow::bail!("the admin port ended unasked: {ended:?}"),
     }

@@ -22,8 +22,10 @@ mod whoami;
 use std::sync::Arc;
 
 use crate::config::EndpointOptions;
+use crate::events::Events;
 use crate::index::Index;
 use crate::metrics::Metrics;
+use crate::request_id::RequestIds;
 use crate::under_way::Calls;
 use crate::update::client_address::ProxyTrust;
 use crate::watch::Freshness;
@@ -38,6 +40,8 @@ pub struct Endpoint {
     index: Arc<Index>,
     freshness: Arc<Freshness>,
     metrics: Arc<Metrics>,
+    events: Events,
+    request_ids: RequestIds,
     observer: Observer,
     heartbeats: Heartbeats,
     trust: ProxyTrust,
@@ -53,6 +57,7 @@ impl Endpoint {
         freshness: Arc<Freshness>,
         client: kube::Client,
         metrics: Arc<Metrics>,
+        events: Events,
         patches: Arc<Calls>,
         options: EndpointOptions,
     ) -> Self {
@@ -71,6 +76,8 @@ impl Endpoint {
             index,
             freshness,
             metrics,
+            events,
+            request_ids: RequestIds::default(),
             observer,
             heartbeats,
             trust: options.trust(),

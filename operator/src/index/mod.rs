@@ -32,6 +32,7 @@ use tokio::sync::mpsc;
 use crate::admission::{Admitted, Refusal};
 use crate::metrics::HostCondition;
 use crate::name::{Fqdn, RecordName};
+use crate::request_id::Traces;
 use host::Host;
 use key::{TokenDigest, UpdateKey};
 use links::Links;
@@ -59,6 +60,8 @@ type Seniority = (Timestamp, ObjectKey);
 pub struct Index {
     state: RwLock<State>,
     affected: mpsc::UnboundedSender<Affected>,
+    /// Which requests the changes come from that are not in DNS yet.
+    pub traces: Traces,
 }
 
 #[derive(Default)]
@@ -95,6 +98,7 @@ impl Index {
         Self {
             state: RwLock::default(),
             affected,
+            traces: Traces::default(),
         }
     }
 

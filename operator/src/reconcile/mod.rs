@@ -15,7 +15,6 @@
 mod cleanup;
 mod consent;
 mod drift;
-pub mod events;
 mod finalizer;
 mod guard;
 mod hold_back;
@@ -39,13 +38,13 @@ use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 
+use crate::events::Events;
 use crate::index::object::ObjectKey;
 use crate::index::{Affected, Index};
 use crate::metrics::Metrics;
 use crate::under_way::Calls;
 use crate::watch::Freshness;
 use drift::Drift;
-use events::Events;
 use permit::Guarding;
 use progress::Progresses;
 use queue::{Limits, Queue};
