@@ -85,11 +85,11 @@ async fn a_change_is_told_from_answer_to_dns_and_calls_in_vain_are_told_to_the_o
     ] {
         assert_eq!(stored[field], value, "{field} of {stored}");
     }
-    assert!(stored["duration_ms"].is_u64(), "{stored}");
+    assert!(stored["duration_ms"].is_number(), "{stored}");
     let published = line("change published");
     assert_eq!(published["host"], *key, "{published}");
     assert_eq!(published["ipv4"], "198.51.100.7", "{published}");
-    assert!(published["duration_ms"].is_u64(), "{published}");
+    assert!(published["duration_ms"].is_number(), "{published}");
 
     let events: Api<Event> = Api::namespaced(stack.client().await.unwrap(), &zone.namespace);
     for (reason, words) in [

@@ -219,7 +219,7 @@ impl Endpoint {
                     prefix = told.prefix.shown().map(tracing::field::display),
                     result = "good",
                     request = %caller.request,
-                    duration_ms = start.elapsed().as_millis(),
+                    duration_ms = start.elapsed().as_secs_f64() * 1000.0,
                     "change stored"
                 );
                 // The time of a signed request alone is no change of the host.
@@ -242,7 +242,7 @@ impl Endpoint {
                     request = %caller.request,
                     %error,
                     cause = error.source().map(tracing::field::display),
-                    duration_ms = start.elapsed().as_millis(),
+                    duration_ms = start.elapsed().as_secs_f64() * 1000.0,
                     "change not known to be stored"
                 );
                 Outcome::Unavailable

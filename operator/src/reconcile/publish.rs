@@ -342,7 +342,7 @@ impl Controller {
             ipv4 = now.and_then(|now| now.known.ipv4).map(tracing::field::display),
             ipv6 = now.and_then(|now| now.known.ipv6).map(tracing::field::display),
             request = request.map(tracing::field::display),
-            duration_ms = time.as_millis(),
+            duration_ms = time.as_secs_f64() * 1000.0,
             "change published"
         );
     }
