@@ -19,6 +19,10 @@ use crate::{Bind, ControlPlane, Operator, TcpProxy, operator::operator_binary};
 /// The manifests that an administrator applies: namespace, ServiceAccount, RBAC and CRDs.
 const DEPLOY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy");
 
+/// Arguments for a lease that a machine that is busy for some seconds does not lose: for tests that
+/// count what one term of the writer does.
+pub const LONG_LEASE: [&str; 2] = ["--lease-duration", "30s"];
+
 /// How long anything asynchronous may take on a busy machine of 2 cores.
 pub const LIMIT: Duration = Duration::from_secs(30);
 
@@ -81,7 +85,12 @@ impl Stack {
     pub async fn shared() -> Result<&'static Self> {
         static SHARED: OnceCell<Stack> = OnceCell::const_new();
         SHARED
-            .get_or_try_init(|| Self::start(StackOptions::default()))
+            .get_or_try_init(|| {
+                Self::start(StackOptions {
+                    operator_arguments: LONG_LEASE.map(str::to_owned).to_vec(),
+                    ..StackOptions::default()
+                })
+            })
             .await
     }
 

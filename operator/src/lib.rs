@@ -9,6 +9,7 @@
 //! * [`provider`] IO: the name servers that hold a zone.
 //! * [`leader`]: who of several replicas writes.
 //! * [`index`]: what the watches know, shared by endpoint and controller.
+//! * [`events`] IO: Events, within a budget.
 //! * [`run`]: wires and spawns all that lives as long as the process.
 
 pub mod admin;
@@ -16,6 +17,7 @@ pub mod admission;
 pub mod config;
 pub mod deadline;
 pub mod endpoint;
+pub mod events;
 pub mod in_sync;
 pub mod index;
 pub mod leader;
@@ -25,6 +27,7 @@ pub mod name_pattern;
 pub mod provider;
 pub mod reconcile;
 pub mod record;
+pub mod request_id;
 pub mod run;
 pub mod under_way;
 pub mod update;

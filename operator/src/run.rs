@@ -25,6 +25,7 @@ use crate::admin::{self, Admin};
 use crate::config::{LeaseOptions, Limits, LogFormat, RunOptions};
 use crate::endpoint::tls::Tls;
 use crate::endpoint::{self, Endpoint, Ports};
+use crate::events::{self, Events};
 use crate::index::Index;
 use crate::index::host::Host;
 use crate::index::key::UpdateKey;
@@ -36,7 +37,6 @@ use crate::leader::election::{Election, Term};
 use crate::leader::fence::Fence;
 use crate::metrics::Metrics;
 use crate::reconcile::Controller;
-use crate::reconcile::events::{self, Events};
 use crate::reconcile::status::StatusWriter;
 use crate::under_way::Calls;
 use crate::watch::{Freshness, Told, watch};
@@ -97,6 +97,16 @@ async fn operate(options: RunOptions) -> anyhow::Result<()> {
     let mut watches = JoinSet::new();
     spawn_watches(&mut watches, &client, &index, &freshness);
 
+    // What still waits when the process ends is not waited for.
+    let (events, event_queue) = Events::new(metrics.clone());
+    let mut telling = JoinSet::new();
+    telling.spawn(events::send(
+        client.clone(),
+        index.clone(),
+        events.clone(),
+        event_queue,
+    ));
+
     let (mut election, mut writer) = (JoinSet::new(), JoinSet::new());
     if options.no_controller {
         tracing::info!("serving updates only: another instance has to write DNS");
@@ -109,6 +119,7 @@ async fn operate(options: RunOptions) -> anyhow::Result<()> {
             client: client.clone(),
             index: index.clone(),
             freshness: freshness.clone(),
+            events: events.clone(),
             metrics: metrics.clone(),
             endpoint_patches: endpoint_patches.clone(),
             drift_interval: options.drift_interval,
@@ -122,6 +133,7 @@ async fn operate(options: RunOptions) -> anyhow::Result<()> {
         freshness.clone(),
         client,
         metrics.clone(),
+        events,
         endpoint_patches,
         endpoint_options,
     ));
@@ -146,6 +158,7 @@ async fn operate(options: RunOptions) -> anyhow::Result<()> {
         _ = interrupt.recv() => tracing::info!("SIGINT: ending"),
         // A part that ends or panics takes the process with it: half an operator looks healthy.
         ended = serving.join_next() => anyhow::bail!("a task ended unasked: {ended:?}"),
+        ended = telling.join_next() => anyhow::bail!("Events ended unasked: {ended:?}"),
         Some(ended) = writer.join_next() => anyhow::bail!("the writer ended unasked: {ended:?}"),
         Some(ended) = election.join_next() => {
             anyhow::bail!("the election ended unasked: {ended:?}")
@@ -218,6 +231,7 @@ struct Writer {
     client: kube::Client,
     index: Arc<Index>,
     freshness: Arc<Freshness>,
+    events: Events,
     metrics: Arc<Metrics>,
     endpoint_patches: Arc<Calls>,
     drift_interval: Duration,
@@ -254,6 +268,7 @@ impl Writer {
                 ended = tasks.join_next() => anyhow::bail!("a part ended unasked: {ended:?}"),
             }
             self.metrics.show_paused_deletions(0);
+            self.metrics.set_orphaned_markers(0);
         }
     }
 
@@ -261,8 +276,7 @@ impl Writer {
         let mut tasks = JoinSet::new();
         let means = Fenced::new(&self.client, fence.clone());
         let client = means.client.clone();
-        let (events, event_queue) = Events::new(self.metrics.clone());
-        tasks.spawn(events::send(client.clone(), event_queue));
+        let events = self.events.behind(fence.clone());
         let (outcomes_sender, outcomes) = mpsc::unbounded_channel();
         let controller = Controller::new(
             means,

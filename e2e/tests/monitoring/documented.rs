@@ -10,7 +10,7 @@ fn read(path: &str) -> String {
 }
 
 #[test]
-fn every_reason_metric_alert_and_event_is_explained() {
+fn every_reason_metric_and_alert_is_explained() {
     let operations = read("docs/operations.md");
     let explained = |name: &str| operations.contains(&format!("`{name}`"));
     for reason in Reason::ALL {

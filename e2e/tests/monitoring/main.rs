@@ -6,6 +6,7 @@ mod documented;
 mod expressions;
 mod metrics_page;
 mod rules;
+mod told;
 
 /// The alert rules, their tests and the dashboard.
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/monitoring");

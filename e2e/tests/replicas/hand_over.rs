@@ -3,12 +3,12 @@
 use anyhow::Result;
 use dynhost_e2e::http;
 
-use super::team::{LONG, SHORT, Team, await_leader, await_standby};
+use super::team::{LONG, Team, USUAL, await_leader, await_standby};
 
 #[tokio::test]
 async fn one_of_two_writes_and_what_the_other_acknowledges_is_published() -> Result<()> {
     let team = Team::gather().await?;
-    let (writer, standby) = team.pair(SHORT).await?;
+    let (writer, standby) = team.pair(LONG).await?;
     let host = team.host().await?;
     for (replica, address) in [(&standby, "198.51.100.1"), (&writer, "198.51.100.2")] {
         host.report(replica, address).await?;
@@ -49,7 +49,7 @@ async fn who_ends_releases_the_lease_and_the_other_goes_on_at_once() -> Result<(
 #[tokio::test]
 async fn who_is_killed_is_followed_when_the_lease_ends() -> Result<()> {
     let team = Team::gather().await?;
-    let (writer, standby) = team.pair(SHORT).await?;
+    let (writer, standby) = team.pair(USUAL).await?;
     let host = team.host().await?;
     host.report(&writer, "198.51.100.1").await?;
     host.await_published("198.51.100.1").await?;

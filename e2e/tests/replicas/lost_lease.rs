@@ -6,7 +6,7 @@ use dynhost_e2e::{
     stack::{LIMIT, operator_kubeconfig},
 };
 
-use super::team::{LONG, SHORT, Team, await_leader, await_standby};
+use super::team::{LONG, SHORT, Team, USUAL, await_leader, await_standby};
 
 #[tokio::test]
 async fn who_loses_the_lease_writes_no_more_and_goes_on_as_endpoint() -> Result<()> {
@@ -62,10 +62,10 @@ async fn who_does_not_reach_the_api_server_stops_writing_before_another_begins()
     let stack = team.stack();
     let proxy = TcpProxy::start(stack.control_plane.api_address()).await?;
     let kubeconfig = operator_kubeconfig(&stack.control_plane, Some(proxy.address())).await?;
-    let arguments = ["--lease-duration", SHORT].map(str::to_owned);
+    let arguments = ["--lease-duration", USUAL].map(str::to_owned);
     let writer = Operator::start(&kubeconfig, &arguments).await?;
     await_leader(&writer).await?;
-    let standby = team.replica(SHORT).await?;
+    let standby = team.replica(USUAL).await?;
     let host = team.host().await?;
     proxy.set_mode(Mode::Hold);
     // Never both: what the standby says is asked first.

@@ -13,8 +13,11 @@ use kube::{
 use serde_json::json;
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
-/// A lease that ends soon.
+/// A lease that ends soon, and that a busy machine may lose: for tests that do not mind.
 pub(crate) const SHORT: &str = "2s";
+
+/// A lease that ends after a while, as it does without a flag.
+pub(crate) const USUAL: &str = "6s";
 
 /// A lease that no test sees the end of: what is taken over was released.
 pub(crate) const LONG: &str = "1h";

@@ -23,8 +23,10 @@ mod whoami;
 use std::sync::Arc;
 
 use crate::config::EndpointOptions;
+use crate::events::Events;
 use crate::index::Index;
 use crate::metrics::Metrics;
+use crate::request_id::RequestIds;
 use crate::under_way::Calls;
 use crate::update::client_address::ProxyTrust;
 use crate::watch::Freshness;
@@ -39,6 +41,8 @@ pub struct Endpoint {
     index: Arc<Index>,
     freshness: Arc<Freshness>,
     metrics: Arc<Metrics>,
+    events: Events,
+    request_ids: RequestIds,
     observer: Observer,
     heartbeats: Heartbeats,
     trust: ProxyTrust,
@@ -54,6 +58,7 @@ impl Endpoint {
         freshness: Arc<Freshness>,
         client: kube::Client,
         metrics: Arc<Metrics>,
+        events: Events,
         patches: Arc<Calls>,
         options: EndpointOptions,
     ) -> Self {
@@ -72,6 +77,8 @@ impl Endpoint {
             index,
             freshness,
             metrics,
+            events,
+            request_ids: RequestIds::default(),
             observer,
             heartbeats,
             trust: options.trust(),

@@ -30,6 +30,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use crate::name::{Fqdn, RecordName};
+use crate::request_id::Traces;
 use host::Host;
 use key::{TokenDigest, UpdateKey};
 use links::Links;
@@ -59,6 +60,8 @@ type Seniority = (Timestamp, ObjectKey);
 pub struct Index {
     state: RwLock<State>,
     affected: Mutex<Option<mpsc::UnboundedSender<Affected>>>,
+    /// Which requests the changes come from that are not in DNS yet.
+    pub traces: Traces,
 }
 
 #[derive(Default)]

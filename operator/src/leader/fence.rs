@@ -25,7 +25,7 @@ impl Fence {
         }
     }
 
-    /// Open for ever, for who writes without a lease, such as a test.
+    /// Open for ever, for who needs no lease.
     pub fn open() -> Self {
         Self {
             until: AtomicU64::new(u64::MAX),

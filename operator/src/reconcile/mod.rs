@@ -15,7 +15,6 @@
 mod cleanup;
 mod consent;
 mod drift;
-pub mod events;
 mod finalizer;
 mod guard;
 mod hold_back;
@@ -40,6 +39,7 @@ use futures::stream::FuturesUnordered;
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 use tokio::task::yield_now;
 
+use crate::events::Events;
 use crate::index::object::ObjectKey;
 use crate::index::{Affected, Index};
 use crate::leader::client::Fenced;
@@ -47,7 +47,6 @@ use crate::metrics::Metrics;
 use crate::under_way::Calls;
 use crate::watch::Freshness;
 use drift::Drift;
-use events::Events;
 use permit::Guarding;
 use progress::Progresses;
 use queue::{Limits, Queue};

@@ -182,7 +182,7 @@ impl Controller {
                 let before = state.take();
                 *state = published(subject, &attempt);
                 self.tell_address(&subject.host, before.as_ref(), state.as_ref());
-                self.show_latency(subject, before.as_ref());
+                self.tell_published(subject, zone, before.as_ref(), state.as_ref());
             }
         }
         Err(Problem::Unsettled(
@@ -318,15 +318,33 @@ impl Controller {
         zone.is_some_and(|zone| zone.adopt.as_ref() == Some(name))
     }
 
-    /// How long what was reported since the last write has taken to be in DNS. `changedAt` comes from
-    /// the clock of the replica that was told.
-    fn show_latency(&self, subject: &Subject, before: Option<&PublishedState>) {
+    /// That what was reported since the last write is in DNS, and how long that took. `changedAt`
+    /// comes from the clock of the replica that was told, and only that replica knows the request.
+    fn tell_published(
+        &self,
+        subject: &Subject,
+        zone: &Zone,
+        before: Option<&PublishedState>,
+        now: Option<&PublishedState>,
+    ) {
+        let request = self.index.traces.end(&subject.host.meta.uid);
         let written_at = before.map(|before| before.at);
         let reported = subject.reported_at().filter(|at| Some(*at) > written_at);
-        if let Some(reported) = reported {
-            let time = Duration::try_from(Timestamp::now().duration_since(reported));
-            self.metrics.show_published_after(time.unwrap_or_default());
-        }
+        let Some(reported) = reported else {
+            return;
+        };
+        let time = Duration::try_from(Timestamp::now().duration_since(reported));
+        let time = time.unwrap_or_default();
+        self.metrics.show_published_after(time);
+        tracing::info!(
+            host = %subject.host.meta.key,
+            zone = %zone.meta.key,
+            ipv4 = now.and_then(|now| now.known.ipv4).map(tracing::field::display),
+            ipv6 = now.and_then(|now| now.known.ipv6).map(tracing::field::display),
+            request = request.map(tracing::field::display),
+            duration_ms = time.as_secs_f64() * 1000.0,
+            "change published"
+        );
     }
 
     fn tell_address(

@@ -13,11 +13,11 @@ use jiff::Timestamp;
 use kube::api::{Api, Patch, PatchParams};
 use tokio::sync::mpsc;
 
-use super::events::Events;
 use super::hold_back::{self, HoldBack};
 use super::queue::{Limits, Queue};
 use super::sleep_until;
 use crate::deadline::{CALL, within};
+use crate::events::Events;
 use crate::index::Index;
 use crate::index::host::{CompactCondition, Host, PublishedState};
 use crate::index::object::{Meta, ObjectKey};

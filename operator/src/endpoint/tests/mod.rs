@@ -27,6 +27,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{Endpoint, Ports, serve};
 use crate::config::EndpointOptions;
+use crate::events::Events;
 use crate::index::Index;
 use crate::index::host::Host;
 use crate::index::key::UpdateKey;
@@ -93,6 +94,7 @@ impl Fixture {
             Arc::new(freshness),
             api_server.client(),
             metrics.clone(),
+            Events::new(metrics.clone()).0,
             Arc::default(),
             options,
         ));
@@ -198,11 +200,11 @@ fn split(answer: &str) -> (u16, String) {
     (status.parse().unwrap(), body.to_owned())
 }
 
-/// An answer with its headers sorted and without `date`, lines parted by `\n`.
-fn undated(answer: &str) -> String {
+/// An answer with its headers sorted and without those that are new each time, lines parted by `\n`.
+fn repeatable(answer: &str) -> String {
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     let mut lines: Vec<_> = head.split("\r\n").collect();
-    lines.retain(|line| !line.starts_with("date: "));
+    lines.retain(|line| !line.starts_with("date: ") && !line.starts_with("x-request-id: "));
     lines[1..].sort_unstable();
     format!("{}\n\n{body}", lines.join("\n"))
 }
