@@ -261,6 +261,7 @@ fn every_path_that_a_page_names_exists() {
             .map(|word| word.trim_end_matches('.'));
         let named: BTreeSet<&str> = words
             .map(|word| word.strip_prefix("./").unwrap_or(word))
+            .filter_map(|word| word.split('#').next())
             .filter(|word| !word.starts_with(['/', '~', '-', '.']) || word.starts_with(".ci"))
             .filter(|word| !word.contains(['*', '{', '$']) && is_path(word))
             .collect();
@@ -340,7 +341,8 @@ struct Rule {
 fn deploy_grants_what_is_listed_here_and_nothing_more() {
     let mut granted = BTreeSet::new();
     let mut aggregated = BTreeSet::new();
-    for path in paths().iter().filter(|path| path.starts_with("deploy/")) {
+    let is_manifest = |path: &&String| path.starts_with("deploy/") && path.ends_with(".yaml");
+    for path in paths().iter().filter(is_manifest) {
         for document in serde_yaml_ng::Deserializer::from_str(&read(path)) {
             let value = Value::deserialize(document).unwrap();
             if !value["kind"]
