@@ -12,6 +12,10 @@ const FIRST: Duration = Duration::from_secs(10);
 /// The shortest time between two Events about one host.
 const PAUSE: Duration = Duration::from_secs(600);
 
+/// Hosts that are told of at once: one a second, since whoever calls has the say in how many there
+/// are. The others are told of at a later look.
+const AT_ONCE: usize = 5;
+
 /// Hosts that are remembered: what names others meanwhile is told of no one.
 const MOST: usize = 3000;
 
@@ -54,7 +58,7 @@ impl Failures {
     pub(super) fn due(&mut self, now: Instant) -> Vec<Told> {
         let mut told = Vec::new();
         self.0.retain(|host, count| {
-            if count.due > now {
+            if count.due > now || told.len() == AT_ONCE {
                 return true;
             }
             // Nothing has come since the last Event.
@@ -106,12 +110,16 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_bounded() {
+    fn memory_is_bounded_and_a_flood_is_told_of_bit_by_bit() {
         let mut failures = Failures::default();
         let now = Instant::now();
         for number in 0..2 * MOST {
             failures.add(ObjectKey::new("n", &number.to_string()), None, now);
         }
-        assert_eq!(failures.due(now + FIRST).len(), MOST);
+        assert_eq!(failures.0.len(), MOST);
+        for _ in 0..MOST / AT_ONCE {
+            assert_eq!(failures.due(now + FIRST).len(), AT_ONCE);
+        }
+        assert_eq!(failures.due(now + FIRST), []);
     }
 }

@@ -11,6 +11,7 @@ use governor::{Quota, RateLimiter};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::events::{Event, Recorder, Reporter};
 use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
 
 use super::Events;
 use super::failures::Failures;
@@ -114,6 +115,7 @@ pub async fn send(client: kube::Client, index: Arc<Index>, events: Events, mut q
     let clock = DefaultClock::default();
     let mut failures = Failures::default();
     let mut look = tokio::time::interval(LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let Item {
             event,
