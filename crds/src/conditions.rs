@@ -34,7 +34,7 @@ pub struct Condition {
 }
 
 /// Whether a condition holds.
-#[derive(Serialize, Deserialize, schemars::JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Serialize, Deserialize, schemars::JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ConditionStatus {
     True,
     False,

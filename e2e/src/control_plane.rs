@@ -253,7 +253,8 @@ impl ControlPlane {
         let server = through.unwrap_or(self.layout.api_server);
         let file = format!("{namespace}-{name}-{}.kubeconfig", server.port());
         let path = self.layout.folder.join(file);
-        write_kubeconfig(&path, server, &self.layout.certificate(), &token)?;
+        let certificate = self.layout.certificate();
+        write_kubeconfig(&path, server, &certificate, namespace, &token)?;
         Ok(path)
     }
 

@@ -17,7 +17,8 @@ const WORKSPACE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 const START_LIMIT: Duration = Duration::from_secs(60);
 const STOP_LIMIT: Duration = Duration::from_secs(20);
 
-/// `dynhost run` on two ports of its own, which it keeps when it is started again.
+/// `dynhost run` on two ports of its own, which it keeps when it is started again, and under a name
+/// of its own: after a SIGKILL it takes up at once the lease that its former life has left.
 #[derive(Debug)]
 pub struct Operator {
     // Declared before the folder: fields drop in this order, and the process logs there.
@@ -65,6 +66,7 @@ impl Operator {
             .arg(kubeconfig)
             .args(["--listen", &update_address.to_string()])
             .args(["--admin-listen", &admin_address.to_string()])
+            .args(["--identity", &format!("e2e-{}", update_address.port())])
             .args(arguments);
         let operator = Self {
             process: Mutex::new(None),
@@ -146,6 +148,26 @@ impl Operator {
             .context("the operator is stopped")?
             .stop(STOP_LIMIT)
             .await
+    }
+
+    /// Freezes it by SIGSTOP, and waits until all of it stands still.
+    ///
+    /// # Errors
+    /// Where it is stopped.
+    pub async fn freeze(&self) -> Result<()> {
+        match &*self.process.lock().await {
+            Some(process) => process.freeze().await,
+            None => bail!("the operator is stopped"),
+        }
+    }
+
+    /// Whether it holds the lease, as it says itself.
+    ///
+    /// # Errors
+    /// Where it does not answer.
+    pub async fn is_leader(&self) -> Result<bool> {
+        let page = http::get(self.admin_address, "/metrics", None).await?;
+        Ok(page.text().lines().any(|line| line == "dynhost_leader 1"))
     }
 
     /// Sends a signal, such as STOP and CONT.

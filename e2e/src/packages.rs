@@ -14,7 +14,7 @@ pub(crate) const POWERDNS_SCHEMA: &str =
     "/usr/share/pdns-backend-sqlite3/schema/schema.sqlite3.sql";
 
 /// The programs that are used, and a file by its whole path, with the package that holds each.
-const PROGRAMS: [(&str, &str); 19] = [
+const PROGRAMS: [(&str, &str); 20] = [
     ("named", "bind9"),
     ("rndc", "bind9-utils"),
     ("named-checkconf", "bind9-utils"),
@@ -34,6 +34,7 @@ const PROGRAMS: [(&str, &str); 19] = [
     ("logger", "bsdutils"),
     ("haproxy", "haproxy"),
     ("openssl", "openssl"),
+    ("promtool", "prometheus"),
 ];
 
 /// The path of `program`; where any of the programs is missing, all are installed first (root on

@@ -314,7 +314,9 @@ fn write_kubeconfig(path: &Path, server: SocketAddr) -> Result<()> {
         "kind": "Config",
         "clusters": [{"name": "e2e", "cluster": {"server": format!("http://{server}")}}],
         "users": [{"name": "e2e", "user": {}}],
-        "contexts": [{"name": "e2e", "context": {"cluster": "e2e", "user": "e2e"}}],
+        "contexts": [{"name": "e2e", "context": {
+            "cluster": "e2e", "user": "e2e", "namespace": "dynhost-system",
+        }}],
         "current-context": "e2e",
     });
     write_private(path, &serde_json::to_string_pretty(&config)?)

@@ -19,6 +19,10 @@ use crate::{Bind, ControlPlane, Operator, TcpProxy, operator::operator_binary};
 /// The manifests that an administrator applies: namespace, ServiceAccount, RBAC and CRDs.
 const DEPLOY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy");
 
+/// Arguments for a lease that a machine that is busy for some seconds does not lose: for tests that
+/// count what one term of the writer does.
+pub const LONG_LEASE: [&str; 2] = ["--lease-duration", "30s"];
+
 /// How long anything asynchronous may take on a busy machine of 2 cores.
 pub const LIMIT: Duration = Duration::from_secs(30);
 
@@ -60,14 +64,7 @@ impl Stack {
         };
         let through = api_proxy.as_ref().map(TcpProxy::address);
         let kubeconfig = operator_kubeconfig(&control_plane, through).await?;
-        let mut arguments = options.operator_arguments;
-        // What a test changes past the operator is not mended in the middle of it.
-        if !arguments
-            .iter()
-            .any(|argument| argument == "--drift-interval")
-        {
-            arguments.extend(["--drift-interval", "1000h"].map(str::to_owned));
-        }
+        let arguments = undisturbed(options.operator_arguments);
         let (operator, ()) = tokio::try_join!(
             Operator::start(&kubeconfig, &arguments),
             control_plane.start_controller_manager()
@@ -88,8 +85,22 @@ impl Stack {
     pub async fn shared() -> Result<&'static Self> {
         static SHARED: OnceCell<Stack> = OnceCell::const_new();
         SHARED
-            .get_or_try_init(|| Self::start(StackOptions::default()))
+            .get_or_try_init(|| {
+                Self::start(StackOptions {
+                    operator_arguments: LONG_LEASE.map(str::to_owned).to_vec(),
+                    ..StackOptions::default()
+                })
+            })
             .await
+    }
+
+    /// Starts a further replica of the operator.
+    ///
+    /// # Errors
+    /// Where it does not become ready.
+    pub async fn start_replica(&self, arguments: Vec<String>) -> Result<Operator> {
+        let kubeconfig = operator_kubeconfig(&self.control_plane, None).await?;
+        Operator::start(&kubeconfig, &undisturbed(arguments)).await
     }
 
     /// A client with the administrator's rights, for the runtime that asks for it.
@@ -107,6 +118,17 @@ impl Stack {
     pub async fn hosts(&self, namespace: &str) -> Result<Api<DynamicHost>> {
         Ok(Api::namespaced(self.client().await?, namespace))
     }
+}
+
+/// What a test changes past the operator is not mended in the middle of it.
+fn undisturbed(mut arguments: Vec<String>) -> Vec<String> {
+    if !arguments
+        .iter()
+        .any(|argument| argument == "--drift-interval")
+    {
+        arguments.extend(["--drift-interval", "1000h"].map(str::to_owned));
+    }
+    arguments
 }
 
 /// Applies deploy/ and waits until its resources can be used.

@@ -42,11 +42,30 @@ pub enum Mode {
     Cut,
 }
 
+/// The mode, but of the connections that were abandoned.
+#[derive(Clone, Copy, Debug)]
+struct State {
+    mode: Mode,
+    /// So many connections, the first ones, were abandoned.
+    abandoned: usize,
+}
+
+impl State {
+    /// The mode of the connection that was taken as the one of this number, counted from 0.
+    fn mode_of(self, number: usize) -> Mode {
+        if number < self.abandoned {
+            Mode::Hold
+        } else {
+            self.mode
+        }
+    }
+}
+
 /// A proxy in front of one server. Drop closes it and its connections.
 #[derive(Debug)]
 pub struct TcpProxy {
     address: SocketAddr,
-    mode: watch::Sender<Mode>,
+    state: watch::Sender<State>,
     connections: Connections,
     accepting: JoinHandle<()>,
 }
@@ -67,12 +86,15 @@ impl TcpProxy {
     pub async fn start(server: SocketAddr) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, crate::free_port()?)).await?;
         let address = listener.local_addr()?;
-        let (mode, current) = watch::channel(Mode::Pass);
+        let (state, current) = watch::channel(State {
+            mode: Mode::Pass,
+            abandoned: 0,
+        });
         let connections = Connections::default();
         let accepting = accept(listener, server, current, connections.clone());
         Ok(Self {
             address,
-            mode,
+            state,
             connections,
             accepting: tokio::spawn(accepting),
         })
@@ -95,7 +117,14 @@ impl TcpProxy {
 
     /// Changes the mode, for connections that are open too.
     pub fn set_mode(&self, mode: Mode) {
-        self.mode.send_replace(mode);
+        self.state.send_modify(|state| state.mode = mode);
+    }
+
+    /// Leaves the connections that are open for ever as [`Mode::Hold`] does, as where a router on the
+    /// way has lost its state: half-open ones. New ones are in the mode.
+    pub fn abandon_open(&self) {
+        let opened = self.opened();
+        self.state.send_modify(|state| state.abandoned = opened);
     }
 }
 
@@ -109,7 +138,7 @@ impl Drop for TcpProxy {
 async fn accept(
     listener: TcpListener,
     server: SocketAddr,
-    mode: watch::Receiver<Mode>,
+    state: watch::Receiver<State>,
     connections: Connections,
 ) {
     let mut relays = JoinSet::new();
@@ -118,10 +147,10 @@ async fn accept(
             Some(_ended) = relays.join_next() => {}
             accepted = listener.accept() => match accepted {
                 Ok((client, _)) => {
-                    connections.opened.fetch_add(1, Ordering::SeqCst);
+                    let number = connections.opened.fetch_add(1, Ordering::SeqCst);
                     connections.open.fetch_add(1, Ordering::SeqCst);
                     let open = Arc::clone(&connections.open);
-                    let relay = relay(client, server, mode.clone());
+                    let relay = relay(client, server, state.clone(), number);
                     relays.spawn(async move {
                         relay.await;
                         open.fetch_sub(1, Ordering::SeqCst);
@@ -134,8 +163,13 @@ async fn accept(
     }
 }
 
-async fn relay(client: TcpStream, server: SocketAddr, mode: watch::Receiver<Mode>) {
-    if *mode.borrow() == Mode::Cut {
+async fn relay(
+    client: TcpStream,
+    server: SocketAddr,
+    state: watch::Receiver<State>,
+    number: usize,
+) {
+    if state.borrow().mode_of(number) == Mode::Cut {
         return;
     }
     let Ok(server) = TcpStream::connect(server).await else {
@@ -147,8 +181,8 @@ async fn relay(client: TcpStream, server: SocketAddr, mode: watch::Receiver<Mode
     let (from_server, to_server) = server.into_split();
     // Either end closes both: no server behind this proxy needs half-closed connections.
     select! {
-        () = pump(from_client, to_server, mode.clone(), Direction::Requests) => {}
-        () = pump(from_server, to_client, mode, Direction::Replies) => {}
+        () = pump(from_client, to_server, state.clone(), number, Direction::Requests) => {}
+        () = pump(from_server, to_client, state, number, Direction::Replies) => {}
     }
 }
 
@@ -171,26 +205,27 @@ impl Direction {
 async fn pump(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
-    mut mode: watch::Receiver<Mode>,
+    mut state: watch::Receiver<State>,
+    number: usize,
     direction: Direction,
 ) {
     let mut buffer = vec![0; 16 * 1024];
     let mut has_swallowed = false;
     loop {
-        let now = *mode.borrow_and_update();
+        let now = state.borrow_and_update().mode_of(number);
         if now == Mode::Cut || (has_swallowed && now != Mode::SwallowReplies) {
             return;
         }
         let waits = now == Mode::HoldReplies && direction == Direction::Replies;
         if now == Mode::Hold || waits {
-            if mode.changed().await.is_err() {
+            if state.changed().await.is_err() {
                 return;
             }
             continue;
         }
         select! {
             biased;
-            changed = mode.changed() => if changed.is_err() {
+            changed = state.changed() => if changed.is_err() {
                 return;
             },
             read = from.read(&mut buffer) => match read {

@@ -105,7 +105,7 @@ async fn check(when: When, signal: Signal) -> ExitStatus {
         env_file,
         temporary,
         ..
-    } = &Run::start(&[]);
+    } = &Run::start(&["--replicas", "2"]);
     demo.await_start(LIMIT, async || {
         let has_come = match when {
             When::Starting => processes_that_name(temporary) > 1,
@@ -145,7 +145,10 @@ fn check_env_file(env_file: &Path) {
     let script = r#". "$1" && kubectl get dynamiczones -n "$ZONE_NAMESPACE" "$ZONE_NAME" >/dev/null &&
         curl -sf "$ADMIN_URL/livez" >/dev/null && curl -s "$UPDATE_URL/ip" | grep -q . &&
         dig +short @"${DNS_SERVER%:*}" -p "${DNS_SERVER#*:}" "$ZONE" SOA | grep -q hostmaster &&
-        kill -0 "$OPERATOR_PID" && env -0"#;
+        kill -0 "$OPERATOR_PID" && kill -0 $OPERATOR_PIDS &&
+        for url in $UPDATE_URLS; do curl -s "$url/ip" | grep -q . || exit 1; done &&
+        test "$(for url in $ADMIN_URLS; do curl -s "$url/metrics"; done |
+            grep -c '^dynhost_leader 1')" = 1 && env -0"#;
     let home = Scratch::new("home").unwrap();
     let output = Command::new("sh")
         .args(["-c", script, "sh"])
@@ -162,6 +165,14 @@ fn check_env_file(env_file: &Path) {
         .collect();
     assert_eq!(environment["ZONE"], "dyn.example.org");
     assert!(environment["UPDATE_URL"].starts_with("http://127.0.0.1:"));
+    for (one, all) in [
+        ("UPDATE_URL", "UPDATE_URLS"),
+        ("ADMIN_URL", "ADMIN_URLS"),
+        ("OPERATOR_PID", "OPERATOR_PIDS"),
+    ] {
+        let all: Vec<&str> = environment[all].split(' ').collect();
+        assert_eq!((all.len(), all[0]), (2, environment[one]));
+    }
 }
 
 fn entries(folder: &Path) -> usize {

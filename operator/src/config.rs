@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::RangedU64ValueParser;
+use clap::builder::{NonEmptyStringValueParser, RangedU64ValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::update::cidr::Cidr;
@@ -53,6 +53,9 @@ pub struct RunOptions {
     )]
     pub listen: SocketAddr,
 
+    #[command(flatten)]
+    pub tls: Option<TlsOptions>,
+
     /// Where /livez, /readyz and /metrics are.
     #[arg(
         long,
@@ -70,6 +73,14 @@ pub struct RunOptions {
     #[arg(long, env = "DYNHOST_DRIFT_INTERVAL", value_name = "DURATION",
         default_value = "10m", value_parser = duration)]
     pub drift_interval: Duration,
+
+    #[command(flatten)]
+    pub lease: LeaseOptions,
+
+    /// How long the end may take after SIGTERM: requests under way, what is about to be written.
+    #[arg(long, env = "DYNHOST_SHUTDOWN_GRACE", value_name = "DURATION",
+        default_value = "10s", value_parser = duration)]
+    pub shutdown_grace: Duration,
 
     #[command(flatten)]
     pub endpoint: EndpointOptions,
@@ -92,6 +103,65 @@ pub struct RunOptions {
 pub enum LogFormat {
     Text,
     Json,
+}
+
+/// The endpoint with TLS, where it has it.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct TlsOptions {
+    /// Where clients send their updates by TLS (1.2 or 1.3).
+    #[arg(long, env = "DYNHOST_TLS_LISTEN", value_name = "ADDRESS:PORT",
+        required = false, requires_all = ["tls_cert", "tls_key"])]
+    pub tls_listen: SocketAddr,
+
+    /// The certificate and those that it depends on, in PEM. It is read again when it changes.
+    #[arg(
+        long,
+        env = "DYNHOST_TLS_CERT",
+        value_name = "FILE",
+        required = false,
+        requires = "tls_listen"
+    )]
+    pub tls_cert: PathBuf,
+
+    /// Its private key, in PEM. It is read again when it changes.
+    #[arg(
+        long,
+        env = "DYNHOST_TLS_KEY",
+        value_name = "FILE",
+        required = false,
+        requires = "tls_listen"
+    )]
+    pub tls_key: PathBuf,
+
+    /// Serve no updates without TLS: `--listen` does not count.
+    #[arg(long, env = "DYNHOST_TLS_ONLY", requires = "tls_listen")]
+    pub tls_only: bool,
+}
+
+/// The Lease whose holder writes.
+#[derive(Debug, Clone, Args)]
+pub struct LeaseOptions {
+    /// The Lease whose holder writes DNS: the same for all replicas.
+    #[arg(
+        long,
+        env = "DYNHOST_LEASE_NAME",
+        value_name = "NAME",
+        default_value = "dynhost"
+    )]
+    pub lease_name: String,
+
+    /// The Lease's namespace; default: the Pod's, or that of the kubeconfig's context, or `default`.
+    #[arg(long, env = "DYNHOST_LEASE_NAMESPACE", value_name = "NAMESPACE")]
+    pub lease_namespace: Option<String>,
+
+    /// How long the lease lasts: a holder that was killed is followed after this time at most. Whole seconds.
+    #[arg(long, env = "DYNHOST_LEASE_DURATION", value_name = "DURATION",
+        default_value = "6s", value_parser = whole_seconds)]
+    pub lease_duration: Duration,
+
+    /// Who we are, among the holders of the lease; default: the machine's name and something random.
+    #[arg(long, env = "DYNHOST_IDENTITY", value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    pub identity: Option<String>,
 }
 
 /// Whom the endpoint believes, and how much it takes.
@@ -227,6 +297,15 @@ fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// From 2 s to an hour, in whole seconds: a Lease says no others.
+fn whole_seconds(text: &str) -> Result<Duration, String> {
+    let duration = duration(text)?;
+    match (duration.as_secs(), duration.subsec_nanos()) {
+        (2..=3600, 0) => Ok(duration),
+        _ => Err("whole seconds, from 2s to 1h".to_owned()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::ffi::OsStr;
@@ -248,7 +327,7 @@ mod tests {
         assert_eq!(header, &AddressHeader::default());
         let endpoint = &options.endpoint;
         assert!(!endpoint.proxy_protocol && !endpoint.legacy_status_200);
-        assert!(!options.no_controller);
+        assert!(options.tls.is_none() && !options.no_controller);
         assert_eq!(options.drift_interval, Duration::from_secs(600));
     }
 
@@ -283,11 +362,29 @@ mod tests {
         check(&["--header-timeout", "0s"], false);
         check(&["--drift-interval", "1s"], true);
         check(&["--drift-interval", "0s"], false);
+        check(&["--lease-duration", "2s"], true);
+        check(&["--lease-duration", "1s"], false);
+        check(&["--lease-duration", "2500ms"], false);
+        check(&["--lease-duration", "2h"], false);
+        check(&["--identity", ""], false);
         check(&["--header-timeout", "10"], false);
         check(&["--idle-timeout", "-10s"], false);
         check(&["--max-connections", "0"], false);
         check(&["--max-header-bytes", "100"], false);
         check(&["--source-rate", "0"], false);
+        let tls = [
+            "--tls-listen=[::]:8443",
+            "--tls-cert=tls.crt",
+            "--tls-key=tls.key",
+        ];
+        check(&tls, true);
+        check(&[&tls[..], &["--tls-only"]].concat(), true);
+        for missing in 0..tls.len() {
+            let mut others = tls.to_vec();
+            others.remove(missing);
+            check(&others, false);
+        }
+        check(&["--tls-only"], false);
         check(&["--trusted-proxies", "10.0.0.0/8,2001:db8::/32"], true);
         check(&["--trusted-proxies", "10.0.0.0/33"], false);
         check(&["--client-address-header", "x-real-ip"], true);

@@ -43,6 +43,11 @@ impl Unbroken {
         }
     }
 
+    /// When the last hearing was.
+    pub fn last(self) -> Instant {
+        self.last.steady
+    }
+
     /// For how long there has been no gap; `None`: there is one now.
     pub fn lasts(self, now: Moment) -> Option<Duration> {
         let is_broken = now.after(self.last) > GAP;

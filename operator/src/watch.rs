@@ -77,6 +77,15 @@ impl Heard {
         self.at.store(0, Ordering::Relaxed);
     }
 
+    /// A list that has to begin anew is no silence: whoever says so is there.
+    fn silence(&self) -> Duration {
+        let unbroken = self.unbroken.lock().unwrap_or_else(PoisonError::into_inner);
+        match *unbroken {
+            Some(unbroken) => unbroken.last().elapsed(),
+            None => self.start.elapsed(),
+        }
+    }
+
     fn age(&self) -> Option<Duration> {
         let at = self.at.load(Ordering::Relaxed).checked_sub(1)?;
         Some(
@@ -130,9 +139,15 @@ impl Freshness {
         all?.into_iter().min()
     }
 
-    /// How long the hosts' watch has been silent; `None`: it was never heard.
-    pub fn silence(&self) -> Option<Duration> {
-        self.hosts.age()
+    /// For how long each watch was not heard, by its objects; from the start where it never was.
+    pub fn silences(&self) -> Vec<(&'static str, Duration)> {
+        let all = [
+            ("hosts", &self.hosts),
+            ("zones", &self.zones),
+            ("update_keys", &self.keys),
+            ("namespaces", &self.namespaces),
+        ];
+        all.map(|(kind, heard)| (kind, heard.silence())).to_vec()
     }
 
     /// As if every watch had just listed its objects.

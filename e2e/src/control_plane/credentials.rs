@@ -24,15 +24,17 @@ pub(super) fn write(layout: &Layout) -> Result<()> {
         &layout.admin_kubeconfig(),
         layout.api_server,
         &layout.certificate(),
+        "default",
         &token,
     )
 }
 
-/// Writes a kubeconfig (JSON, which is YAML too).
+/// Writes a kubeconfig (JSON, which is YAML too) of somebody in a namespace.
 pub(super) fn write_kubeconfig(
     path: &Path,
     server: SocketAddr,
     certificate_authority: &Path,
+    namespace: &str,
     token: &str,
 ) -> Result<()> {
     let config = json!({
@@ -43,7 +45,9 @@ pub(super) fn write_kubeconfig(
             "certificate-authority": certificate_authority,
         }}],
         "users": [{"name": "e2e", "user": {"token": token}}],
-        "contexts": [{"name": "e2e", "context": {"cluster": "e2e", "user": "e2e"}}],
+        "contexts": [{"name": "e2e", "context": {
+            "cluster": "e2e", "user": "e2e", "namespace": namespace,
+        }}],
         "current-context": "e2e",
     });
     write_private(path, &serde_json::to_string_pretty(&config)?)

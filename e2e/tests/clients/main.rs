@@ -12,6 +12,7 @@ mod examples;
 mod gateway;
 mod program;
 mod real_clients;
+mod tls;
 mod wire;
 
 use anyhow::Result;

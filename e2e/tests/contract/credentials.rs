@@ -1,9 +1,11 @@
 //! Keys and clocks that are wrong: told apart from a refused change, and never half obeyed.
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
+use dynhost::leader::fence::Fence;
 use dynhost::name::{Fqdn, RecordName};
 use dynhost::provider::Provider;
 use dynhost::provider::rfc2136::transport::Transport;
@@ -193,7 +195,10 @@ async fn a_clock_that_is_wrong_is_told_and_changes_nothing() -> Result<()> {
     on_every_server(async |software| {
         let zone = Zone::start(software, &[] as &[&str]).await?;
         let key = parse_key(&zone.key)?;
-        let transport = Transport::new(zone.server.address().to_string().parse()?);
+        let transport = Transport::new(
+            zone.server.address().to_string().parse()?,
+            Arc::new(Fence::open()),
+        );
         // A second may go by between reading the clock and sending.
         let unsigned = ["credentials rejected: REFUSED without TSIG"; 2];
         for (error, expected) in [

@@ -1,8 +1,10 @@
 //! A zone of a test's own, on a server of its own, and the provider that writes it.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use anyhow::Result;
+use dynhost::leader::fence::Fence;
 use dynhost::name::{Fqdn, RecordName};
 use dynhost::provider::rfc2136::tsig::TsigKey;
 use dynhost::provider::rfc2136::{KeySource, Rfc2136};
@@ -97,7 +99,12 @@ pub(crate) fn provider(
         async move { Ok(key) }.boxed()
     });
     let server = server.to_string().parse()?;
-    Ok(Rfc2136::new(Fqdn::parse(apex)?, vec![server], source))
+    Ok(Rfc2136::new(
+        Fqdn::parse(apex)?,
+        vec![server],
+        source,
+        &Arc::new(Fence::open()),
+    ))
 }
 
 pub(crate) fn parse_key(key: &dynhost_e2e::TsigKey) -> Result<TsigKey> {

@@ -9,7 +9,7 @@ use dynhost_crds::conditions::{
 };
 use dynhost_e2e::{
     Software, Stack, StackOptions, UpdateCounts, Zone, ZoneOptions, await_condition, http,
-    stack::LIMIT,
+    stack::{LIMIT, LONG_LEASE},
 };
 use futures::future::try_join_all;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
@@ -32,7 +32,8 @@ async fn looking_stack() -> Result<MutexGuard<'static, Stack>> {
 }
 
 async fn start_looking() -> Result<Stack> {
-    let operator_arguments = ["--drift-interval", "1s"].map(str::to_owned).to_vec();
+    let arguments = [&["--drift-interval", "1s"][..], &LONG_LEASE].concat();
+    let operator_arguments = arguments.into_iter().map(str::to_owned).collect();
     Stack::start(StackOptions {
         operator_arguments,
         ..StackOptions::default()
@@ -345,9 +346,16 @@ async fn where_all_is_as_published_nothing_is_written_and_an_unchanged_serial_is
     let stack = &start_looking().await?;
     let zone = create_zone(stack, true, &["other 300 A 192.0.2.1"]).await?;
     let home = LiveHost::create_published(stack, &zone, "home", "198.51.100.7").await?;
+    // The last thing that is written of the zone after its first host.
+    let zone_told = await_condition("the zone's status counts the host", LIMIT, async || {
+        let zone = zones(stack, &zone).await?.get(&zone.name).await?;
+        let hosts = zone.status.as_ref().and_then(|status| status.hosts);
+        ensure!(hosts == Some(1), "{hosts:?}");
+        Ok(Some(zone))
+    })
+    .await?;
     await_passes(stack, "way=\"serial\",outcome=\"unchanged\"", 2).await?;
     let told = home.get().await?.resource_version();
-    let zone_told = zones(stack, &zone).await?.get(&zone.name).await?;
     let updates = stack.bind.update_counts(&zone.apex).await?.done;
     // A change of somebody else's record is no drift.
     change(

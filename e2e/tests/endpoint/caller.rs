@@ -124,7 +124,8 @@ impl Caller {
             http::read_response(&mut stream).await
         });
         let mut answer = answer.await.unwrap().unwrap();
-        answer.headers.retain(|(name, _)| name != "date");
+        let is_new = |name: &str| matches!(name, "date" | "x-request-id");
+        answer.headers.retain(|(name, _)| !is_new(name));
         answer
     }
 

@@ -10,7 +10,8 @@ const GOLDEN: &str = include_str!("operator-access.txt");
 async fn the_operator_may_do_what_the_committed_list_says_and_nothing_more() {
     let stack = Stack::shared().await.unwrap();
     let operator = "--as=system:serviceaccount:dynhost-system:dynhost";
-    let command = ["auth", "can-i", "--list", "--no-headers", operator];
+    let own = "--namespace=dynhost-system";
+    let command = ["auth", "can-i", "--list", "--no-headers", operator, own];
     let listed = stack.control_plane.kubectl(&command, "").await.unwrap();
     let mut lines: Vec<String> = listed
         .lines()

@@ -63,7 +63,8 @@ async fn ten_thousand_hosts_that_come_through_the_lane_take_at_most_two_hundred_
 -> Result<()> {
     const HOSTS: usize = 10_000;
     let zone = Zone::start(&[]).await?;
-    let lane = ZoneLane::new(Arc::new(zone.provider_at(&[zone.bind.address()])?));
+    let provider = Arc::new(zone.provider_at(&[zone.bind.address()])?);
+    let lane = ZoneLane::new(provider, Arc::default());
     let outcomes = stream::iter(numbered(HOSTS))
         .map(|change| lane.apply(change))
         .buffer_unordered(400);

@@ -3,8 +3,10 @@
 use std::fmt::Debug;
 use std::net::SocketAddr;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use anyhow::Result;
+use dynhost::leader::fence::Fence;
 use dynhost::name::{Fqdn, RecordName};
 use dynhost::provider::rfc2136::tsig::{Algorithm, TsigKey};
 use dynhost::provider::rfc2136::{KeySource, Rfc2136};
@@ -106,7 +108,12 @@ pub(crate) fn provider(servers: &[SocketAddr], key_source: KeySource) -> Result<
         .iter()
         .map(|address| address.to_string().parse())
         .collect::<Result<_, _>>()?;
-    Ok(Rfc2136::new(Fqdn::parse(APEX)?, servers, key_source))
+    Ok(Rfc2136::new(
+        Fqdn::parse(APEX)?,
+        servers,
+        key_source,
+        &Arc::new(Fence::open()),
+    ))
 }
 
 pub(crate) fn constant(key: TsigKey) -> KeySource {

@@ -2,8 +2,13 @@
 
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::Full;
+
+use crate::request_id::RequestId;
+
+/// What the log calls the request.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// An answer before it is HTTP. Its body is sent whole, with `Content-Length`: ddclient 3.10 does
 /// not decode chunks.
@@ -35,6 +40,15 @@ impl Answer {
     /// For a source that has failed too often.
     pub(super) fn too_many() -> Self {
         Self::text(429, "too many failing requests\n")
+    }
+
+    /// The answer to this request, with the name that the log has for it.
+    pub(super) fn for_request(self, id: RequestId) -> Response<Full<Bytes>> {
+        let mut response = Response::from(self);
+        if let Ok(id) = HeaderValue::try_from(id.to_string()) {
+            response.headers_mut().insert(REQUEST_ID, id);
+        }
+        response
     }
 
     #[cfg(test)]

@@ -13,11 +13,12 @@ use super::observe::{ObserveError, Observed, Reported};
 use crate::index::Index;
 use crate::index::host::Host;
 use crate::name::Fqdn;
+use crate::request_id::RequestId;
 use crate::update::auth::{Authenticated, Denied, Target};
 use crate::update::decide::SignedTime;
 use crate::update::outcome::Outcome;
 use crate::update::patch::Provenance;
-use crate::update::protocol::{CheckIn, Dialect, ParseError, Proof, Report};
+use crate::update::protocol::{Asked, CheckIn, Dialect, Names, ParseError, Proof, Report};
 use crate::update::source_address::{AddressError, Chosen, choose};
 
 /// Where a check-in comes from, and until when it must be answered.
@@ -27,6 +28,7 @@ pub(super) struct Caller {
     /// The client's address, where it is known.
     pub(super) address: Option<IpAddr>,
     pub(super) deadline: Instant,
+    pub(super) request: RequestId,
 }
 
 impl Endpoint {
@@ -106,7 +108,15 @@ impl Endpoint {
         report: Result<Report, ParseError>,
         caller: Caller,
     ) -> Result<(Report, Vec<Target>), Outcome> {
-        let authenticated = authenticate(&self.index, &proof, caller.address)?;
+        let authenticated = authenticate(&self.index, &proof, caller.address);
+        if authenticated
+            .as_ref()
+            .is_err_and(|denied| *denied != Denied::NoName)
+        {
+            let names = named(&proof, report.as_ref().ok());
+            self.events.authentication_failed(names, caller.address);
+        }
+        let authenticated = authenticated?;
         let report = report?;
         let view = self.index.view();
         let judge = |host: &Host| view.admission(host).map(|_| ());
@@ -148,8 +158,10 @@ impl Endpoint {
                         hostname = %spec.hostname,
                         source = caller.address.map(tracing::field::display),
                         protocol = provenance.protocol,
+                        request = %caller.request,
                         "no address is declared, and that of the connection cannot be published"
                     );
+                    self.events.client_address_not_public(host, caller.address);
                 }
                 return Ok(error.into());
             }
@@ -182,8 +194,14 @@ impl Endpoint {
             signed,
             provenance,
         };
+        let traces = &self.index.traces;
+        // The watch may tell of it before the reply comes.
+        traces.begin(&host.meta.uid, caller.request);
         let observing = self.observer.observe(host, reported);
         let observed = timeout_at(caller.deadline, observing).await;
+        if !matches!(observed, Ok(Ok(Observed::Stored(_)))) {
+            traces.abandon(&host.meta.uid, caller.request);
+        }
         match observed.unwrap_or(Err(ObserveError::TooLate)) {
             Ok(Observed::NoChange) => Outcome::NoChange(chosen.echo),
             Ok(Observed::Suspended) => Outcome::Suspended,
@@ -200,7 +218,8 @@ impl Endpoint {
                     ipv6 = told.ipv6.shown().map(tracing::field::display),
                     prefix = told.prefix.shown().map(tracing::field::display),
                     result = "good",
-                    duration_ms = start.elapsed().as_millis(),
+                    request = %caller.request,
+                    duration_ms = start.elapsed().as_secs_f64() * 1000.0,
                     "change stored"
                 );
                 // The time of a signed request alone is no change of the host.
@@ -210,14 +229,20 @@ impl Endpoint {
                 }
             }
             Err(error) => {
+                let told = reported.addresses;
                 tracing::warn!(
                     host = %host.meta.key,
                     hostname,
                     source = caller.address.map(tracing::field::display),
                     protocol = provenance.protocol,
+                    ipv4 = told.ipv4.shown().map(tracing::field::display),
+                    ipv6 = told.ipv6.shown().map(tracing::field::display),
+                    prefix = told.prefix.shown().map(tracing::field::display),
+                    result = "unavailable",
+                    request = %caller.request,
                     %error,
                     cause = error.source().map(tracing::field::display),
-                    duration_ms = start.elapsed().as_millis(),
+                    duration_ms = start.elapsed().as_secs_f64() * 1000.0,
                     "change not known to be stored"
                 );
                 Outcome::Unavailable
@@ -250,6 +275,23 @@ pub(super) fn authenticate(
                 index.key(&spec.secret)?.sha1_secret.clone()
             })
         }
+    }
+}
+
+/// The names that a request says it is for, or from.
+fn named(proof: &Proof, report: Option<&Report>) -> Vec<Fqdn> {
+    match (proof, report.map(|report| &report.names)) {
+        (Proof::Signature(message), _) => vec![message.name.clone()],
+        (Proof::Sha1(proof), _) => vec![proof.name.clone()],
+        (_, Some(Names::Unnamed(users))) => users.clone(),
+        (_, Some(Names::Listed(asked))) => {
+            let full = asked.iter().filter_map(|asked| match asked {
+                Asked::Full(name) => Some(name.clone()),
+                Asked::Leading(_) | Asked::Bad(_) => None,
+            });
+            full.collect()
+        }
+        (_, Some(Names::All) | None) => Vec::new(),
     }
 }
 

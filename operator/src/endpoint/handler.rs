@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use super::answer::Answer;
 use super::check_in::{Caller, authenticate};
 use super::{Endpoint, checkip, whoami};
+use crate::request_id::RequestId;
 use crate::update::client_address::{Connection, Explanation, Origin};
 use crate::update::protocol::route::{Route, with_one_slash};
 use crate::update::protocol::{Dialect, Input, Proof, deciding, dyndns2};
@@ -31,6 +32,7 @@ pub(super) async fn handle(
     request: Request<Incoming>,
 ) -> Response<Full<Bytes>> {
     let deadline = Instant::now() + ANSWER_LIMIT;
+    let id = endpoint.request_ids.next();
     let (head, body) = request.into_parts();
     let lines = head.headers.get_all(endpoint.trust.header.name()).iter();
     let lines = lines.map(HeaderValue::as_bytes);
@@ -38,17 +40,18 @@ pub(super) async fn handle(
     let answer = match read(body, endpoint.options.limits.max_body_bytes, deadline).await {
         Ok(body) => {
             endpoint
-                .answer(&head, &body, connection, origin, deadline)
+                .answer(&head, &body, connection, origin, (deadline, id))
                 .await
         }
         Err(refusal) => refusal,
     };
     // What is refused before anybody is asked who he is costs the source a little of its budget.
     let is_refusal = matches!(answer.status(), 405 | 408 | 413 | 415);
-    if is_refusal && endpoint.is_too_much(&head, origin) {
-        return Answer::too_many().into();
-    }
-    answer.into()
+    let answer = match is_refusal && endpoint.is_too_much(&head, origin) {
+        true => Answer::too_many(),
+        false => answer,
+    };
+    answer.for_request(id)
 }
 
 impl Endpoint {
@@ -58,7 +61,7 @@ impl Endpoint {
         body: &[u8],
         connection: Connection,
         origin: Origin,
-        deadline: Instant,
+        (deadline, request): (Instant, RequestId),
     ) -> Answer {
         let content = Content::of(&head.headers);
         let form = if content == Content::Form { body } else { b"" };
@@ -85,6 +88,7 @@ impl Endpoint {
                     dialect,
                     address: origin.address(),
                     deadline,
+                    request,
                 };
                 self.update(&input, caller, origin).await
             }
@@ -151,6 +155,12 @@ impl Endpoint {
         let is_wrong = outcomes
             .iter()
             .any(|outcome| outcome.is_failed_authentication());
+        for outcome in &outcomes {
+            if outcome.is_failed_authentication() {
+                let (protocol, reason) = (dialect.name(), outcome.label());
+                self.metrics.count_authentication_failure(protocol, reason);
+            }
+        }
         if is_wrong && !self.budgets.may_fail(origin.source()) {
             self.metrics.count_request(dialect.name(), "limited");
             return Answer::too_many();

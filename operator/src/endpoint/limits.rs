@@ -23,7 +23,7 @@ use crate::metrics::Metrics;
 /// Sources, or hosts, that are counted one by one at a time; about 100 octets each.
 const MAX_KEYS: usize = 1 << 16;
 
-/// Signed requests, those of the script of 2012 too, that a source may send for each failing one.
+/// Signed requests, those of the script of 2012 too, and handshakes of TLS that a source may send for each failing one.
 const VERIFICATIONS: NonZeroU32 = NonZeroU32::new(50).unwrap();
 
 /// After so many counts, forgotten are those who have their whole budget again.
@@ -83,9 +83,10 @@ impl Budgets {
         within
     }
 
-    /// Counts a request whose signature is to be verified, and says whether it is within the budget
-    /// of its source: fifty times that for failures, since a flood would cost more than its answers.
-    pub(super) fn may_verify(&self, source: IpAddr) -> bool {
+    /// Counts a request whose signature is to be verified, or a handshake of TLS, and says whether it
+    /// is within the budget of its source: fifty times that for failures, since a flood would cost
+    /// more than its answers.
+    pub(super) fn may_verify(&self, source: impl Into<Source>) -> bool {
         let within = self.verifications.take(&source.into());
         if !within {
             self.metrics.count_limited_request("source");

@@ -17,13 +17,16 @@ pub mod proxy_protocol;
 mod server;
 #[cfg(test)]
 mod tests;
+pub mod tls;
 mod whoami;
 
 use std::sync::Arc;
 
 use crate::config::EndpointOptions;
+use crate::events::Events;
 use crate::index::Index;
 use crate::metrics::Metrics;
+use crate::request_id::RequestIds;
 use crate::under_way::Calls;
 use crate::update::client_address::ProxyTrust;
 use crate::watch::Freshness;
@@ -31,13 +34,15 @@ use heartbeat::Heartbeats;
 use host_api::HostApi;
 use limits::Budgets;
 use observe::Observer;
-pub use server::serve;
+pub use server::{Ports, serve};
 
 /// What the handlers share.
 pub struct Endpoint {
     index: Arc<Index>,
     freshness: Arc<Freshness>,
     metrics: Arc<Metrics>,
+    events: Events,
+    request_ids: RequestIds,
     observer: Observer,
     heartbeats: Heartbeats,
     trust: ProxyTrust,
@@ -53,6 +58,7 @@ impl Endpoint {
         freshness: Arc<Freshness>,
         client: kube::Client,
         metrics: Arc<Metrics>,
+        events: Events,
         patches: Arc<Calls>,
         options: EndpointOptions,
     ) -> Self {
@@ -71,6 +77,8 @@ impl Endpoint {
             index,
             freshness,
             metrics,
+            events,
+            request_ids: RequestIds::default(),
             observer,
             heartbeats,
             trust: options.trust(),

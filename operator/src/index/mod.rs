@@ -18,6 +18,7 @@ mod packing;
 mod quota;
 mod slots;
 pub mod stored;
+mod tally;
 mod view;
 pub mod zone;
 
@@ -29,6 +30,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use crate::name::{Fqdn, RecordName};
+use crate::request_id::Traces;
 use host::Host;
 use key::{TokenDigest, UpdateKey};
 use links::Links;
@@ -36,6 +38,7 @@ use object::{Listed, ObjectKey};
 use quota::Quota;
 pub use slots::Id;
 use slots::Slots;
+use tally::Tally;
 pub use view::View;
 use zone::{Labels, Zone};
 
@@ -57,6 +60,8 @@ type Seniority = (Timestamp, ObjectKey);
 pub struct Index {
     state: RwLock<State>,
     affected: Mutex<Option<mpsc::UnboundedSender<Affected>>>,
+    /// Which requests the changes come from that are not in DNS yet.
+    pub traces: Traces,
 }
 
 #[derive(Default)]
@@ -64,6 +69,7 @@ struct State {
     /// Somebody is told what is affected.
     is_told: bool,
     hosts: Slots<Host>,
+    conditions: Tally,
     zones: HashMap<ObjectKey, Arc<Zone>>,
     keys: Slots<UpdateKey>,
     namespaces: HashMap<Arc<str>, Arc<Labels>>,
@@ -265,12 +271,15 @@ impl State {
             .as_ref()
             .is_some_and(|former| former.spec == host.spec && former.meta.uid == host.meta.uid);
         let mut affected = vec![Affected::Host(key.clone())];
-        if !same_links && former.is_some() {
-            affected.extend(self.remove_host(&key));
+        match &former {
+            Some(former) if same_links => self.conditions.subtract(former),
+            Some(_) => affected.extend(self.remove_host(&key)),
+            None => {}
         }
         let Some(id) = self.hosts.insert(&host) else {
             return affected;
         };
+        self.conditions.add(&host);
         if !same_links {
             self.link_host(id, &host);
             if let Ok(spec) = &host.spec {
@@ -290,6 +299,7 @@ impl State {
         let Some((id, host)) = self.hosts.remove(key) else {
             return Vec::new();
         };
+        self.conditions.subtract(&host);
         let mut affected = vec![Affected::Host(key.clone())];
         remove_link(&mut self.hosts_of_namespace, &key.namespace, id);
         if let Ok(spec) = &host.spec {

@@ -54,6 +54,10 @@ impl Listed {
         self.hashes.remove(&self.state.hash_one(key));
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.hashes.is_empty()
+    }
+
     pub fn contains(&self, key: &ObjectKey) -> bool {
         self.hashes.contains(&self.state.hash_one(key))
     }

@@ -11,6 +11,7 @@ use super::object::ObjectKey;
 use super::slots::Id;
 use super::zone::Zone;
 use crate::admission::{Admitted, Refusal};
+use crate::metrics::HostCondition;
 use crate::name::Fqdn;
 
 /// A consistent look at the index; keep it short and never across an `await`.
@@ -104,6 +105,11 @@ impl View<'_> {
     /// How many hosts there are.
     pub fn number_of_hosts(&self) -> usize {
         self.0.hosts.len()
+    }
+
+    /// How many hosts have each condition with its status and reason.
+    pub fn host_conditions(&self) -> Vec<(HostCondition, usize)> {
+        self.0.conditions.all()
     }
 
     /// The older Secret that holds one of this Secret's tokens.

@@ -54,10 +54,7 @@ impl Controller {
             fresh.meta.uid == host.meta.uid && fresh.meta.deleting == host.meta.deleting
         };
         let fresh = fresh.filter(is_this).ok_or(Problem::HostGone)?;
-        let access = self
-            .zones
-            .access(&self.client, zone)
-            .ok_or(Problem::ZoneGone)?;
+        let access = self.zones.access(zone).ok_or(Problem::ZoneGone)?;
         // It may know of more.
         let host = Arc::new(fresh);
         let prefix = self.index.view().prefix_of(&host);

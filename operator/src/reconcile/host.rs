@@ -226,7 +226,7 @@ impl Controller {
             let verdict = Verdict::of(problem.reason()).saying(problem.to_string());
             return Brought::new(Some(verdict), before, Next::After(wait));
         }
-        let Some(access) = self.zones.access(&self.client, zone) else {
+        let Some(access) = self.zones.access(zone) else {
             return Brought::new(None, before, Next::After(API_RETRY));
         };
         let host = host.clone();
@@ -322,6 +322,7 @@ impl Controller {
             }
         }
         let _permit = self.may_call().await;
+        self.metrics.count_api_write("host_finalizer");
         let removed =
             finalizer::remove::<Stored<DynamicHost>>(&self.client, &host.meta, HOST_FINALIZER);
         match within(CALL, removed).await {

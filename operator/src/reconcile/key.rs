@@ -11,8 +11,8 @@ use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::api::{Api, Patch, PatchParams, PostParams};
 
-use super::events::Events;
 use super::status::Verdict;
+use crate::events::Events;
 use crate::index::Index;
 use crate::index::host::{Host, HostSpec};
 use crate::index::key::UpdateKey;

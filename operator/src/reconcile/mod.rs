@@ -16,7 +16,6 @@ mod backlog;
 mod cleanup;
 mod consent;
 mod drift;
-pub mod events;
 mod finalizer;
 mod guard;
 mod hold_back;
@@ -41,13 +40,14 @@ use futures::stream::FuturesUnordered;
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 use tokio::task::yield_now;
 
+use crate::events::Events;
 use crate::index::object::ObjectKey;
 use crate::index::{Affected, Index};
+use crate::leader::client::Fenced;
 use crate::metrics::Metrics;
 use crate::under_way::Calls;
 use crate::watch::Freshness;
 use drift::Drift;
-use events::Events;
 use permit::Guarding;
 use progress::Progresses;
 use queue::{Limits, Queue};
@@ -116,8 +116,10 @@ pub struct Controller {
 }
 
 impl Controller {
+    /// Remembers nothing: it begins with what objects and DNS say. Nothing is changed, there or
+    /// here, when the fence is closed.
     pub fn new(
-        client: kube::Client,
+        Fenced { client, fence }: Fenced,
         index: Arc<Index>,
         freshness: Arc<Freshness>,
         metrics: Arc<Metrics>,
@@ -127,12 +129,12 @@ impl Controller {
     ) -> Self {
         let (again, told_again) = mpsc::unbounded_channel();
         Self {
+            zones: Zones::new(client.clone(), fence, metrics.clone()),
             client,
             index,
             freshness,
             metrics,
             events,
-            zones: Zones::default(),
             outcomes,
             dns_changes: Arc::default(),
             progress: Progresses::default(),

@@ -5,6 +5,7 @@
 //! of the host, and only then what to do ([`Attempt::learn`]).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use dynhost_crds::host::{MAX_PENDING_ALIASES, ObservedPrefix};
 use dynhost_crds::zone::OwnershipMode;
@@ -44,6 +45,14 @@ pub(super) struct Publication {
 pub(super) struct Subject {
     pub host: Arc<Host>,
     pub prefix: Option<ObservedPrefix>,
+}
+
+impl Subject {
+    /// When the newest of the reports was made that its records depend on.
+    fn reported_at(&self) -> Option<Timestamp> {
+        let prefix = self.prefix.as_ref().map(|prefix| prefix.changed_at);
+        self.host.reported_at().max(prefix)
+    }
 }
 
 impl Controller {
@@ -174,6 +183,7 @@ impl Controller {
                 let before = state.take();
                 *state = published(subject, &attempt);
                 self.tell_address(&subject.host, before.as_deref(), state.as_deref());
+                self.tell_published(subject, zone, before.as_deref(), state.as_deref());
             }
         }
         Err(Problem::Unsettled(
@@ -309,6 +319,35 @@ impl Controller {
         zone.is_some_and(|zone| zone.adopt.as_ref() == Some(name))
     }
 
+    /// That what was reported since the last write is in DNS, and how long that took. `changedAt`
+    /// comes from the clock of the replica that was told, and only that replica knows the request.
+    fn tell_published(
+        &self,
+        subject: &Subject,
+        zone: &Zone,
+        before: Option<&PublishedState>,
+        now: Option<&PublishedState>,
+    ) {
+        let request = self.index.traces.end(&subject.host.meta.uid);
+        let written_at = before.map(|before| before.at);
+        let reported = subject.reported_at().filter(|at| Some(*at) > written_at);
+        let Some(reported) = reported else {
+            return;
+        };
+        let time = Duration::try_from(Timestamp::now().duration_since(reported));
+        let time = time.unwrap_or_default();
+        self.metrics.show_published_after(time);
+        tracing::info!(
+            host = %subject.host.meta.key,
+            zone = %zone.meta.key,
+            ipv4 = now.and_then(|now| now.known.ipv4).map(tracing::field::display),
+            ipv6 = now.and_then(|now| now.known.ipv6).map(tracing::field::display),
+            request = request.map(tracing::field::display),
+            duration_ms = time.as_secs_f64() * 1000.0,
+            "change published"
+        );
+    }
+
     fn tell_address(
         &self,
         host: &Host,
@@ -435,8 +474,7 @@ fn published(subject: &Subject, attempt: &Attempt) -> Option<Arc<PublishedState>
     if known.is_empty() {
         return None;
     }
-    let prefix = subject.prefix.as_ref().map(|prefix| prefix.changed_at);
-    let reported = subject.host.reported_at().max(prefix);
+    let reported = subject.reported_at();
     let now = Timestamp::now();
     Some(Arc::new(PublishedState {
         known: known.clone(),

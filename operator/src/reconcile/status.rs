@@ -14,11 +14,11 @@ use kube::api::{Api, Patch, PatchParams};
 use tokio::sync::mpsc;
 
 use super::backlog::Backlog;
-use super::events::Events;
 use super::hold_back::{self, HoldBack};
 use super::queue::{Limits, Queue};
 use super::sleep_until;
 use crate::deadline::{CALL, within};
+use crate::events::Events;
 use crate::index::host::{CompactCondition, Host, PublishedState};
 use crate::index::object::{Meta, ObjectKey};
 use crate::index::stored::Stored;

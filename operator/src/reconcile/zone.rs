@@ -24,6 +24,8 @@ use crate::index::host::CompactCondition;
 use crate::index::object::ObjectKey;
 use crate::index::stored::Stored;
 use crate::index::zone::Zone;
+use crate::leader::fence::Fence;
+use crate::metrics::{Metrics, ZoneMetrics};
 use crate::name::Fqdn;
 use crate::provider::Provider;
 use crate::provider::lane::ZoneLane;
@@ -48,6 +50,7 @@ pub(super) struct ZoneAccess {
     pub provider: Arc<dyn Provider>,
     pub readings: Readings,
     health: Mutex<Health>,
+    metrics: Arc<ZoneMetrics>,
 }
 
 #[derive(Default)]
@@ -60,16 +63,31 @@ struct Health {
 }
 
 /// The ways to all zones in use.
-#[derive(Default)]
-pub(super) struct Zones(Mutex<HashMap<ObjectKey, Arc<ZoneAccess>>>);
+pub(super) struct Zones {
+    client: kube::Client,
+    fence: Arc<Fence>,
+    metrics: Arc<Metrics>,
+    known: Mutex<HashMap<ObjectKey, Arc<ZoneAccess>>>,
+}
 
 impl Zones {
+    /// TSIG keys are read through `client`, and nothing is sent when the fence is closed.
+    pub(super) fn new(client: kube::Client, fence: Arc<Fence>, metrics: Arc<Metrics>) -> Self {
+        Self {
+            client,
+            fence,
+            metrics,
+            known: Mutex::default(),
+        }
+    }
+
     /// The way to this zone's provider, made anew where the spec has changed; `None` where the
     /// spec cannot be used.
-    pub(super) fn access(&self, client: &kube::Client, zone: &Zone) -> Option<Arc<ZoneAccess>> {
+    pub(super) fn access(&self, zone: &Zone) -> Option<Arc<ZoneAccess>> {
         let spec = zone.spec.as_ref().ok()?;
-        let mut zones = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(access) = zones.get(&zone.meta.key)
+        let mut zones = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let former = zones.get(&zone.meta.key);
+        if let Some(access) = former
             && access.apex == spec.apex
             && access.spec == spec.rfc2136
         {
@@ -77,23 +95,29 @@ impl Zones {
         }
         let servers = spec.rfc2136.servers.iter();
         let servers = servers.filter_map(|s| s.parse::<Server>().ok()).collect();
-        let key_source = key_source(client.clone(), &zone.meta.key.namespace, &spec.rfc2136);
-        let provider: Arc<dyn Provider> =
-            Arc::new(Rfc2136::new(spec.apex.clone(), servers, key_source));
+        let namespace = &zone.meta.key.namespace;
+        let key_source = key_source(self.client.clone(), namespace, &spec.rfc2136);
+        let metrics = match former {
+            Some(former) => former.metrics.clone(),
+            None => self.metrics.of_zone(&zone.meta.key),
+        };
+        let provider = Rfc2136::new(spec.apex.clone(), servers, key_source, &self.fence);
+        let provider: Arc<dyn Provider> = Arc::new(provider.counted_in(metrics.clone()));
         let access = Arc::new(ZoneAccess {
             apex: spec.apex.clone(),
             spec: spec.rfc2136.clone(),
-            lane: ZoneLane::new(provider.clone()),
+            lane: ZoneLane::new(provider.clone(), metrics.clone()),
             provider,
             readings: Readings::default(),
             health: Mutex::default(),
+            metrics,
         });
         zones.insert(zone.meta.key.clone(), access.clone());
         Some(access)
     }
 
     fn forget(&self, zone: &ObjectKey) {
-        let mut zones = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut zones = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         zones.remove(zone);
     }
 }
@@ -216,7 +240,7 @@ impl Controller {
             tracing::warn!(zone = %key, %error, "finalizer not written");
             return Next::After(Duration::from_secs(1));
         }
-        let (accepted, ready, next) = match (&zone.spec, self.zones.access(&self.client, &zone)) {
+        let (accepted, ready, next) = match (&zone.spec, self.zones.access(&zone)) {
             (Ok(_), Some(access)) => {
                 let (verdict, wait, came_back) = access.check().await;
                 if came_back {
@@ -277,10 +301,12 @@ impl Controller {
     ) -> Result<(), kube::Error> {
         let zone = match (zone.meta.deleting, zone.finalizer) {
             (false, false) if hosts.admitted > 0 => {
+                self.metrics.count_api_write("zone_finalizer");
                 finalizer::add::<Stored<DynamicZone>>(&self.client, &zone.meta, ZONE_FINALIZER)
                     .await?
             }
             (true, true) if !hosts.in_dns => {
+                self.metrics.count_api_write("zone_finalizer");
                 finalizer::remove::<Stored<DynamicZone>>(&self.client, &zone.meta, ZONE_FINALIZER)
                     .await?
             }
@@ -398,10 +424,11 @@ mod tests {
         ZoneAccess {
             apex: Fqdn::parse("dyn.example.org").unwrap(),
             spec: serde_json::from_value(spec).unwrap(),
-            lane: ZoneLane::new(provider.clone()),
+            lane: ZoneLane::new(provider.clone(), Arc::default()),
             provider,
             readings: Readings::default(),
             health: Mutex::default(),
+            metrics: Arc::default(),
         }
     }
 

@@ -1,9 +1,11 @@
 //! What API server and name server take by themselves, with the operator stopped.
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
+use dynhost::leader::fence::Fence;
 use dynhost::name::{Fqdn, RecordName};
 use dynhost::provider::Provider as _;
 use dynhost::provider::rfc2136::Rfc2136;
@@ -145,7 +147,12 @@ pub(crate) fn provider(stack: &Stack, zone: &Zone) -> Result<Rfc2136> {
         Box::pin(async move { Ok(key) }) as futures::future::BoxFuture<'static, _>
     });
     let server = stack.bind.address().to_string().parse()?;
-    Ok(Rfc2136::new(Fqdn::parse(&zone.apex)?, vec![server], source))
+    Ok(Rfc2136::new(
+        Fqdn::parse(&zone.apex)?,
+        vec![server],
+        source,
+        &Arc::new(Fence::open()),
+    ))
 }
 
 /// One signed UPDATE that replaces address and marker under its prerequisites, over an open connection.

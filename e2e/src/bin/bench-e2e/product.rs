@@ -98,7 +98,7 @@ pub(crate) async fn await_quiet(operator: &Operator) -> Result<()> {
     Ok(())
 }
 
-/// What the operator says that it has sent to the API server.
+/// What the operator says that it has sent to the API server, but for its lease.
 pub(crate) async fn api_writes(operator: &Operator) -> Result<Vec<String>> {
     metrics(operator, &["dynhost_api_writes_total"]).await
 }
@@ -109,7 +109,8 @@ async fn metrics(operator: &Operator, names: &[&str]) -> Result<Vec<String>> {
     let text = page.text();
     let lines = text
         .lines()
-        .filter(|line| names.iter().any(|name| line.starts_with(name)));
+        .filter(|line| names.iter().any(|name| line.starts_with(name)))
+        .filter(|line| !line.contains("kind=\"lease\""));
     Ok(lines.map(str::to_owned).collect())
 }
 
@@ -120,6 +121,11 @@ pub(crate) async fn operator_events(stack: &Stack, since: AuditMark) -> Result<V
         .into_iter()
         .filter(|event| event.user == USER)
         .collect())
+}
+
+/// Whether the request wrote anything but the lease.
+pub(crate) fn is_news(event: &AuditEvent) -> bool {
+    event.is_write() && event.resource != "leases"
 }
 
 pub(crate) struct Created {

@@ -4,12 +4,15 @@ use std::{
     env,
     fs::{self, OpenOptions},
     io::Write,
+    iter,
     os::unix::fs::{OpenOptionsExt, symlink},
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result};
-use dynhost_e2e::{ControlPlaneBinary, Scratch, Stack, control_plane_binary, operator_binary};
+use dynhost_e2e::{
+    ControlPlaneBinary, Operator, Scratch, Stack, control_plane_binary, operator_binary,
+};
 
 use crate::examples::{ZONE, ZONE_NAME, ZONE_NAMESPACE};
 
@@ -21,7 +24,20 @@ pub(crate) struct EnvFile {
 impl EnvFile {
     /// Writes the file beside its place with mode 0600, and renames it there: whoever sees it sees
     /// all of it.
-    pub(crate) async fn write(path: &Path, stack: &Stack, tools: &Path) -> Result<Self> {
+    ///
+    /// What there is of each replica is in one variable, with spaces between.
+    pub(crate) async fn write(
+        path: &Path,
+        stack: &Stack,
+        replicas: &[Operator],
+        tools: &Path,
+    ) -> Result<Self> {
+        let (mut updates, mut admins, mut pids) = (Vec::new(), Vec::new(), Vec::new());
+        for operator in iter::once(&stack.operator).chain(replicas) {
+            updates.push(operator.update_url());
+            admins.push(operator.admin_url());
+            pids.push(operator.pid().await?.to_string());
+        }
         let mut folders = vec![tools.to_owned()];
         folders.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
         let exports = [
@@ -34,6 +50,9 @@ impl EnvFile {
             ("ZONE_NAME", ZONE_NAME.to_owned()),
             ("ZONE_NAMESPACE", ZONE_NAMESPACE.to_owned()),
             ("OPERATOR_PID", stack.operator.pid().await?.to_string()),
+            ("UPDATE_URLS", updates.join(" ")),
+            ("ADMIN_URLS", admins.join(" ")),
+            ("OPERATOR_PIDS", pids.join(" ")),
         ];
         let mut unfinished = path.as_os_str().to_owned();
         unfinished.push(format!(".{}", std::process::id()));

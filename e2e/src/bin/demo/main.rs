@@ -12,7 +12,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use dynhost_e2e::{Scratch, Stack, StackOptions, scratch};
+use dynhost_e2e::{Operator, Scratch, Stack, StackOptions, scratch};
 use tokio::{
     runtime::Runtime,
     select,
@@ -29,6 +29,10 @@ struct Arguments {
     /// End after the demonstration, with a status other than 0 where DNS is wrong.
     #[arg(long)]
     once: bool,
+
+    /// How many replicas of the operator there are: all serve, one of them writes DNS.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=5))]
+    replicas: u8,
 
     /// Write shell exports for other programs to this file, once zone and operator are ready.
     #[arg(long, value_name = "FILE")]
@@ -89,6 +93,7 @@ async fn run_until_signal(arguments: Arguments) -> Result<()> {
 struct Running {
     // Dropped first: the file tells of servers.
     _env_file: Option<EnvFile>,
+    _replicas: Vec<Operator>,
     _stack: Stack,
     _tools: Scratch,
 }
@@ -96,16 +101,20 @@ struct Running {
 async fn demonstrate(arguments: Arguments) -> Result<Running> {
     show::step("starting etcd, kube-apiserver, kube-controller-manager, BIND and the operator");
     let stack = Stack::start(StackOptions {
-        operator_arguments: arguments.operator,
+        operator_arguments: arguments.operator.clone(),
         api_proxy: false,
     })
     .await?;
-    show::servers(&stack).await?;
+    let mut replicas = Vec::new();
+    for _ in 1..arguments.replicas {
+        replicas.push(stack.start_replica(arguments.operator.clone()).await?);
+    }
+    show::servers(&stack, &replicas).await?;
     let tools = env_file::link_tools().await?;
 
     let demo = Demo::apply(&stack).await?;
     let env_file = match &arguments.env_file {
-        Some(path) => Some(EnvFile::write(path, &stack, tools.path()).await?),
+        Some(path) => Some(EnvFile::write(path, &stack, &replicas, tools.path()).await?),
         None => None,
     };
     show::names(&stack, "before the first update").await?;
@@ -134,6 +143,7 @@ async fn demonstrate(arguments: Arguments) -> Result<Running> {
     show::step("every answer was right");
     Ok(Running {
         _env_file: env_file,
+        _replicas: replicas,
         _stack: stack,
         _tools: tools,
     })

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 use dynhost_crds::conditions::{ConditionType, Reason};
-use dynhost_e2e::{Stack, debian_program};
+use dynhost_e2e::{Operator, Stack, debian_program};
 use hickory_net::proto::rr::RecordType;
 use tokio::process::Command;
 
@@ -21,7 +21,7 @@ pub(crate) fn output(text: &str) {
 }
 
 /// Where the servers are, and as whom the operator runs.
-pub(crate) async fn servers(stack: &Stack) -> Result<()> {
+pub(crate) async fn servers(stack: &Stack, replicas: &[Operator]) -> Result<()> {
     output(&format!(
         "API server   https://{}\nname server  {}\noperator     {} (pid {}), as ServiceAccount dynhost-system/dynhost with the RBAC of deploy/",
         stack.control_plane.api_address(),
@@ -29,6 +29,10 @@ pub(crate) async fn servers(stack: &Stack) -> Result<()> {
         stack.operator.update_url(),
         stack.operator.pid().await?,
     ));
+    for replica in replicas {
+        let (url, pid) = (replica.update_url(), replica.pid().await?);
+        output(&format!("replica      {url} (pid {pid})"));
+    }
     Ok(())
 }
 

@@ -1,7 +1,7 @@
-//! The head of a connection's first request, before there are buffers for HTTP.
+//! What a connection begins with, before there are buffers for TLS or HTTP.
 //!
-//! hyper takes 20 KiB for a connection as soon as one octet has come. Thousands that send half a
-//! head and no more must not take that much.
+//! hyper takes 20 KiB for a connection as soon as one octet has come, and TLS as much. Thousands that
+//! send half a head or hello and no more must not take that much.
 
 use std::future::poll_fn;
 use std::io;
@@ -11,12 +11,30 @@ use std::task::ready;
 use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::net::TcpStream;
 
-/// Where a head is longer, the rest is read by hyper.
+/// Where a head or hello is longer, the rest is read by hyper or by TLS.
 const MAX: usize = 2048;
 
-/// What has come when the head is whole, or is clearly none, or is longer than [`MAX`] octets, or
-/// when the client sends nothing more. It takes as little memory as there are octets.
+/// The content type of a record (RFC 8446 section 5.1).
+const HANDSHAKE: u8 = 22;
+
+/// The head of the first request: what has come when it is whole, or is clearly none, or is longer
+/// than [`MAX`] octets, or when the client sends nothing more. It takes as little memory as there
+/// are octets.
 pub(super) async fn read_first_head(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
+    read_while(may_be_partial_head, stream).await
+}
+
+/// The first record of TLS, in the same way.
+pub(super) async fn read_hello(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
+    read_while(may_be_partial_hello, stream).await
+}
+
+/// Whether TLS begins so, and not HTTP or anything else.
+pub(super) fn is_hello(octets: &[u8]) -> bool {
+    octets.first() == Some(&HANDSHAKE)
+}
+
+async fn read_while(may_go_on: fn(&[u8]) -> bool, stream: &mut TcpStream) -> io::Result<Vec<u8>> {
     let mut octets = Vec::new();
     loop {
         let count = poll_fn(|context| {
@@ -33,8 +51,19 @@ pub(super) async fn read_first_head(stream: &mut TcpStream) -> io::Result<Vec<u8
     }
 }
 
+/// Whether these octets may be the beginning of a record that is not whole: its type, two octets of
+/// version, two of length (RFC 8446 section 5.1).
+fn may_be_partial_hello(octets: &[u8]) -> bool {
+    match *octets {
+        [HANDSHAKE, _, _, high, low, ref fragment @ ..] => {
+            fragment.len() < u16::from_be_bytes([high, low]).into()
+        }
+        _ => octets.is_empty() || is_hello(octets),
+    }
+}
+
 /// Whether these octets may be the beginning of a head that is not whole.
-fn may_go_on(octets: &[u8]) -> bool {
+fn may_be_partial_head(octets: &[u8]) -> bool {
     let begins = octets
         .first()
         .is_none_or(|octet| matches!(octet, b'A'..=b'Z' | b'\r' | b'\n'));
@@ -54,7 +83,11 @@ mod tests {
     #[test]
     fn a_head_is_read_to_its_end() {
         let check = |octets: &str, expected: bool| {
-            assert_eq!(may_go_on(octets.as_bytes()), expected, "{octets:?}");
+            assert_eq!(
+                may_be_partial_head(octets.as_bytes()),
+                expected,
+                "{octets:?}"
+            );
         };
         check("", true);
         check("G", true);
@@ -74,5 +107,22 @@ mod tests {
         // TLS, and whatever else is no HTTP, is refused at once.
         check("\x16\x03\x01", false);
         check("{", false);
+    }
+
+    #[test]
+    fn a_hello_is_read_to_its_end() {
+        let check = |octets: &[u8], expected: bool| {
+            assert_eq!(may_be_partial_hello(octets), expected, "{octets:?}");
+        };
+        check(b"", true);
+        check(b"\x16", true);
+        check(b"\x16\x03\x01\x01", true);
+        check(b"\x16\x03\x01\x01\x02", true);
+        check(&[&b"\x16\x03\x01\x01\x02"[..], &[1; 257]].concat(), true);
+        check(&[&b"\x16\x03\x01\x01\x02"[..], &[1; 258]].concat(), false);
+        check(&[&b"\x16\x03\x01\0\x02"[..], &[1; 3]].concat(), false);
+        check(b"\x16\x03\x01\0\0", false);
+        check(b"\x15\x03\x01\0", false);
+        check(b"GET", false);
     }
 }

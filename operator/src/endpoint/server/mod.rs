@@ -1,5 +1,6 @@
 //! The accept loop, and HTTP/1 on each connection.
 
+mod begun;
 mod connection;
 mod connections;
 mod first_head;
@@ -9,7 +10,7 @@ mod watched;
 use std::convert::Infallible;
 use std::future::{pending, poll_fn};
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -23,17 +24,20 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
+use tokio_rustls::TlsAcceptor;
 
 use super::Endpoint;
 use super::handler::handle;
 use super::proxy_protocol::read_header;
 use crate::update::client_address::Connection as Client;
+use begun::Begun;
 use connection::Connection;
 use connections::{Connections, Order, Place};
-use first_head::read_first_head;
+use first_head::{is_hello, read_first_head, read_hello};
 use watched::{RequestLine, Watched};
 
 /// How long an answer 429 is held back, so that a flood has one request a second and connection.
@@ -49,17 +53,45 @@ const GRACE: Duration = Duration::from_secs(10);
 const OVERLOADED: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain\r\n\
     content-length: 3\r\nretry-after: 60\r\nconnection: close\r\n\r\n911";
 
+/// For a request that comes where TLS is spoken.
+const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\n\
+    content-length: 32\r\nconnection: close\r\n\r\nthis port speaks TLS: use https\n";
+
 /// hyper takes no smaller buffer.
 const LEAST_BUFFER: usize = 8 * 1024;
+
+/// Where clients connect.
+pub struct Ports {
+    pub plain: Option<TcpListener>,
+    pub tls: Option<(TcpListener, TlsAcceptor)>,
+}
+
+impl Ports {
+    /// The next connection, and how TLS is spoken on it, if it is.
+    async fn accept(&self) -> (io::Result<(TcpStream, SocketAddr)>, Option<&TlsAcceptor>) {
+        let plain = async {
+            match &self.plain {
+                Some(listener) => (listener.accept().await, None),
+                None => pending().await,
+            }
+        };
+        let tls = async {
+            match &self.tls {
+                Some((listener, acceptor)) => (listener.accept().await, Some(acceptor)),
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            accepted = plain => accepted,
+            accepted = tls => accepted,
+        }
+    }
+}
 
 /// Serves clients until `shutdown`, then finishes the requests under way.
 ///
 /// Ends within 10 s after `shutdown`, since every request is answered by then.
-pub async fn serve(
-    listener: TcpListener,
-    endpoint: Arc<Endpoint>,
-    shutdown: impl Future<Output = ()>,
-) {
+pub async fn serve(ports: Ports, endpoint: Arc<Endpoint>, shutdown: impl Future<Output = ()>) {
     let limits = endpoint.options.limits;
     let connections = Arc::new(Connections::new(limits, endpoint.metrics.clone()));
     let server = Arc::new(Server::new(endpoint));
@@ -71,12 +103,13 @@ pub async fn serve(
             () = &mut shutdown => break,
             Some(_) = tasks.join_next() => {}
             () = &mut sweep => sweep.as_mut().reset(Instant::now() + connections.sweep()),
-            accepted = listener.accept() => match accepted {
+            (accepted, tls) = ports.accept() => match accepted {
                 Ok((stream, peer)) => {
                     let peer = peer.ip().to_canonical();
                     let source = (!server.endpoint.trust.trusts(peer)).then(|| peer.into());
                     if let Some(place) = connections.admit(source) {
-                        tasks.spawn(server.clone().connection(stream, peer, place));
+                        let tls = tls.cloned();
+                        tasks.spawn(server.clone().connection(stream, peer, tls, place));
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
@@ -87,7 +120,7 @@ pub async fn serve(
             },
         }
     }
-    drop(listener);
+    drop(ports);
     connections.finish();
     let rest = async { while tasks.join_next().await.is_some() {} };
     // What is left then is dropped, and its hosts with it.
@@ -115,7 +148,13 @@ impl Server {
         Self { endpoint, http }
     }
 
-    async fn connection(self: Arc<Self>, mut stream: TcpStream, peer: IpAddr, place: Place) {
+    async fn connection(
+        self: Arc<Self>,
+        mut stream: TcpStream,
+        peer: IpAddr,
+        tls: Option<TlsAcceptor>,
+        place: Place,
+    ) {
         // An answer is one small segment: nothing is gained by waiting for more.
         let _ = stream.set_nodelay(true);
         let mut client = Client::Direct { peer };
@@ -127,15 +166,56 @@ impl Server {
                 None => return,
             }
         }
-        let begun = match place.unless_over(read_first_head(&mut stream)).await {
+        if let Some(tls) = tls {
+            return Box::pin(self.encrypted(stream, tls, client, place)).await;
+        }
+        let octets = match place.unless_over(read_first_head(&mut stream)).await {
             Some(Ok(octets)) if !octets.is_empty() => octets,
             _ => return,
         };
         if place.activate() {
-            let http = Box::pin(self.http(stream, begun, client, place));
+            let http = Box::pin(self.http(Begun { octets, stream }, client, place));
             http.await;
         } else {
             let _ = stream.try_write(OVERLOADED);
+        }
+    }
+
+    /// Up to the first request, a handshake is to the limits what the head of a request is: it is in
+    /// the same time, and takes no buffers before it is one of those that may.
+    async fn encrypted(
+        &self,
+        mut stream: TcpStream,
+        tls: TlsAcceptor,
+        client: Client,
+        place: Place,
+    ) {
+        let octets = match place.unless_over(read_hello(&mut stream)).await {
+            Some(Ok(octets)) if !octets.is_empty() => octets,
+            _ => return,
+        };
+        let metrics = &self.endpoint.metrics;
+        if !is_hello(&octets) {
+            metrics.count_closed_connection("tls_handshake");
+            let _ = stream.try_write(NOT_TLS);
+            return;
+        }
+        let source = place.connection().source;
+        if source.is_some_and(|source| !self.endpoint.budgets.may_verify(source)) {
+            metrics.count_closed_connection("tls_rate");
+            return;
+        }
+        if !place.activate() {
+            return;
+        }
+        let handshake = tls.accept(Begun { octets, stream });
+        match place.unless_over(handshake).await {
+            Some(Ok(stream)) => self.http(stream, client, place).await,
+            Some(Err(error)) => {
+                tracing::debug!(?client, %error, "no TLS handshake");
+                metrics.count_closed_connection("tls_handshake");
+            }
+            None => {}
         }
     }
 
@@ -162,10 +242,14 @@ impl Server {
         Some((Client::Announced { peer, source }, place))
     }
 
-    async fn http(&self, stream: TcpStream, begun: Vec<u8>, client: Client, place: Place) {
+    async fn http(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin,
+        client: Client,
+        place: Place,
+    ) {
         let connection = place.connection();
         let stream = Watched {
-            begun,
             stream,
             connection: connection.clone(),
             line: RequestLine::first(),

@@ -6,15 +6,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use super::connection::Connection;
 
 /// A client's stream that tells of what comes, and of what is awaited.
-pub(super) struct Watched {
-    /// What has been read of it already.
-    pub(super) begun: Vec<u8>,
-    pub(super) stream: TcpStream,
+pub(super) struct Watched<S> {
+    pub(super) stream: S,
     pub(super) connection: Arc<Connection>,
     pub(super) line: RequestLine,
 }
@@ -54,20 +51,12 @@ impl RequestLine {
     }
 }
 
-impl AsyncRead for Watched {
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if !self.begun.is_empty() {
-            let count = self.begun.len().min(buffer.remaining());
-            let rest = self.begun.split_off(count);
-            let mut begun = std::mem::replace(&mut self.begun, rest);
-            self.line.pass(false, &mut begun);
-            buffer.put_slice(&begun);
-            return Poll::Ready(Ok(()));
-        }
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
         if read.is_pending() {
@@ -80,7 +69,7 @@ impl AsyncRead for Watched {
     }
 }
 
-impl AsyncWrite for Watched {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

@@ -8,6 +8,7 @@ use tokio::net::TcpSocket;
 
 use super::*;
 use crate::config::Limits;
+use crate::metrics::{Format, Snapshot};
 
 const UPDATE: &str = "/nic/update?hostname=home.dyn.example.org";
 
@@ -92,7 +93,10 @@ async fn a_source_with_wrong_keys_is_slowed_and_its_neighbours_are_not() {
         assert_eq!(fixture.ask(2, &target, Some(TOKEN)).await, said);
     }
     assert_eq!(fixture.ask(3, UPDATE, wrong).await.0, 401);
-    let page = fixture.metrics.render(0).unwrap();
+    let page = fixture
+        .metrics
+        .render(&Snapshot::default(), Format::Plain)
+        .unwrap();
     assert!(
         page.contains("dynhost_limited_requests_total{limit=\"source\"} 1\n"),
         "{page}"

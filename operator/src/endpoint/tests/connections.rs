@@ -3,19 +3,21 @@
 use std::future::pending;
 use std::net::{IpAddr, Ipv4Addr};
 
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpSocket;
 use tokio::time::{interval, timeout};
 
 use super::api_server::Next;
 use super::*;
 use crate::config::Limits;
+use crate::metrics::{Format, Snapshot};
 
 const PARTIAL_HEAD: &str = "GET /ip HTTP/1.1\r\nHost: x\r\n";
-const SHORT: Duration = Duration::from_secs(1);
+pub(super) const SHORT: Duration = Duration::from_secs(1);
 const LONG: Duration = Duration::from_secs(600);
 
 /// Limits that nothing here runs into.
-fn generous() -> Limits {
+pub(super) fn generous() -> Limits {
     Limits {
         header_timeout: LONG,
         idle_timeout: LONG,
@@ -23,17 +25,25 @@ fn generous() -> Limits {
     }
 }
 
-/// A client's connection.
-struct Client(TcpStream);
+/// A connection from 127.0.0.`source`.
+pub(super) async fn connect_from(source: u8, to: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    let source = IpAddr::from(Ipv4Addr::new(127, 0, 0, source));
+    socket.bind((source, 0).into()).unwrap();
+    socket.connect(to).await.unwrap()
+}
 
-impl Client {
-    async fn send(&mut self, octets: &str) {
+/// A client's connection.
+pub(super) struct Client<S = TcpStream>(pub(super) S);
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
+    pub(super) async fn send(&mut self, octets: &str) {
         // The server may have closed already.
         let _ = self.0.write_all(octets.as_bytes()).await;
     }
 
     /// Reads one answer: its status line and body.
-    async fn answer(&mut self) -> String {
+    pub(super) async fn answer(&mut self) -> String {
         let mut answer = String::new();
         let read = async {
             loop {
@@ -60,13 +70,13 @@ impl Client {
     }
 
     /// Asks for its own address: every connection that is served is told something.
-    async fn is_served(&mut self) -> bool {
+    pub(super) async fn is_served(&mut self) -> bool {
         self.send("GET /ip HTTP/1.1\r\nHost: x\r\n\r\n").await;
         self.answer().await == "HTTP/1.1 503 Service Unavailable no public address\n"
     }
 
     /// Waits until the server has closed it without a word.
-    async fn is_closed(&mut self) -> bool {
+    pub(super) async fn is_closed(&mut self) -> bool {
         self.answer().await.is_empty()
     }
 }
@@ -82,10 +92,7 @@ impl Fixture {
 
     /// A connection from 127.0.0.`source`.
     async fn connect(&self, source: u8) -> Client {
-        let socket = TcpSocket::new_v4().unwrap();
-        let source = IpAddr::from(Ipv4Addr::new(127, 0, 0, source));
-        socket.bind((source, 0).into()).unwrap();
-        Client(socket.connect(self.address).await.unwrap())
+        Client(connect_from(source, self.address).await)
     }
 
     /// One that has been answered, and waits with its next request.
@@ -96,7 +103,7 @@ impl Fixture {
     }
 
     /// One whose request is being served until [`Fixture::end_of_busy`].
-    async fn connect_busy(&self, source: u8) -> Client {
+    pub(super) async fn connect_busy(&self, source: u8) -> Client {
         self.add_host("home", json!({}));
         self.api_server.script(&[Next::StoreWhenTold]);
         let mut client = self.connect(source).await;
@@ -109,15 +116,18 @@ impl Fixture {
         client
     }
 
-    async fn end_of_busy(&self, mut client: Client) -> Client {
+    pub(super) async fn end_of_busy(&self, mut client: Client) -> Client {
         self.api_server.go_on();
         assert_eq!(client.answer().await, "HTTP/1.1 200 OK good 198.51.100.7");
         client
     }
 
     /// How many connections were closed for each reason, by the metric.
-    fn closed(&self) -> Vec<String> {
-        let page = self.metrics.render(0).unwrap();
+    pub(super) fn closed(&self) -> Vec<String> {
+        let page = self
+            .metrics
+            .render(&Snapshot::default(), Format::Plain)
+            .unwrap();
         let counts = page.lines().filter_map(|line| {
             let rest = line.strip_prefix("dynhost_closed_connections_total{reason=\"")?;
             Some(rest.replace("\"}", ""))

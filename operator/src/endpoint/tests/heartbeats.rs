@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::api_server::Next;
 use super::*;
+use crate::metrics::{Format, Snapshot};
 
 const LONG_AGO: &str = "2026-01-01T00:00:00Z";
 const LAST_SEEN: &str = "/status/observed/lastSeen";
@@ -167,7 +168,10 @@ async fn a_write_that_fails_is_repeated_and_leaves_no_doubt() {
         // The repetition of what was stored is refused by its test, and found to be no news.
         assert_eq!(fixture.confirm(name).await, NOCHG);
     }
-    let page = fixture.metrics.render(3).unwrap();
+    let page = fixture
+        .metrics
+        .render(&Snapshot::default(), Format::Plain)
+        .unwrap();
     let failed = "\ndynhost_failed_heartbeats_total 3\n";
     assert!(page.contains(failed), "{page}");
 }

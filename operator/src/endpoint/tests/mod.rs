@@ -6,6 +6,7 @@ mod budgets;
 mod connections;
 mod heartbeats;
 mod storing;
+pub(super) mod tls;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,9 +23,11 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
-use super::{Endpoint, serve};
+use super::{Endpoint, Ports, serve};
 use crate::config::EndpointOptions;
+use crate::events::Events;
 use crate::index::Index;
 use crate::index::host::Host;
 use crate::index::key::UpdateKey;
@@ -44,6 +47,7 @@ struct Fixture {
     index: Arc<Index>,
     metrics: Arc<Metrics>,
     address: SocketAddr,
+    tls_address: SocketAddr,
     /// Has the endpoint end when it is dropped.
     stop: oneshot::Sender<()>,
     _tasks: JoinSet<()>,
@@ -59,6 +63,14 @@ impl Fixture {
     }
 
     async fn with_options(freshness: Freshness, options: EndpointOptions) -> Self {
+        Self::with_tls(freshness, options, None).await
+    }
+
+    async fn with_tls(
+        freshness: Freshness,
+        options: EndpointOptions,
+        tls: Option<TlsAcceptor>,
+    ) -> Self {
         let mut tasks = JoinSet::new();
         let api_server = ApiServer::start(&mut tasks).await;
         let index = Arc::new(Index::default());
@@ -82,20 +94,28 @@ impl Fixture {
             Arc::new(freshness),
             api_server.client(),
             metrics.clone(),
+            Events::new(metrics.clone()).0,
             Arc::default(),
             options,
         ));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let tls_listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
+        let tls_address = tls_listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let stopped = async { drop(stopped.await) };
-        tasks.spawn(serve(listener, endpoint.clone(), stopped));
+        let ports = Ports {
+            plain: Some(listener),
+            tls: tls.map(|tls| (tls_listener, tls)),
+        };
+        tasks.spawn(serve(ports, endpoint.clone(), stopped));
         tasks.spawn(async move { endpoint.write_heartbeats(std::future::pending()).await });
         Self {
             api_server,
             index,
             metrics,
             address,
+            tls_address,
             stop,
             _tasks: tasks,
         }
@@ -180,11 +200,11 @@ fn split(answer: &str) -> (u16, String) {
     (status.parse().unwrap(), body.to_owned())
 }
 
-/// An answer with its headers sorted and without `date`, lines parted by `\n`.
-fn undated(answer: &str) -> String {
+/// An answer with its headers sorted and without those that are new each time, lines parted by `\n`.
+fn repeatable(answer: &str) -> String {
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     let mut lines: Vec<_> = head.split("\r\n").collect();
-    lines.retain(|line| !line.starts_with("date: "));
+    lines.retain(|line| !line.starts_with("date: ") && !line.starts_with("x-request-id: "));
     lines[1..].sort_unstable();
     format!("{}\n\n{body}", lines.join("\n"))
 }

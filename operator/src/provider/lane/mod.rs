@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use self::pace::Pace;
 use self::schedule::{Schedule, Waiting};
 use super::{Applied, ApplyError, Provider};
+use crate::metrics::ZoneMetrics;
 use crate::record::change::HostChange;
 
 /// The queue of one zone. What comes while nothing is in flight is sent at once, and what comes
@@ -27,6 +28,7 @@ struct Lane {
     schedule: Mutex<Schedule<Waiter>>,
     /// Why changes are refused; `None`: they are not.
     pause: Mutex<Option<String>>,
+    metrics: Arc<ZoneMetrics>,
 }
 
 type Outcome = Result<Applied, ApplyError>;
@@ -41,11 +43,12 @@ enum Turn {
 }
 
 impl ZoneLane {
-    pub fn new(provider: Arc<dyn Provider>) -> Self {
+    pub fn new(provider: Arc<dyn Provider>, metrics: Arc<ZoneMetrics>) -> Self {
         Self(Arc::new(Lane {
             provider,
             schedule: Mutex::default(),
             pause: Mutex::default(),
+            metrics,
         }))
     }
 
@@ -54,6 +57,7 @@ impl ZoneLane {
     pub fn pause(&self, why: &str) {
         let why = &self.0.pause().get_or_insert_with(|| why.to_owned()).clone();
         let waiting = self.0.schedule().take_waiting();
+        self.0.show_depth();
         for Waiting { waiter, .. } in waiting {
             // Who has gone needs no answer; likewise below.
             let _ = waiter.send(Turn::Done(Err(unavailable(why))));
@@ -117,6 +121,12 @@ impl Lane {
             };
             message.hand_over();
         }
+        self.show_depth();
+    }
+
+    fn show_depth(&self) {
+        let depth = self.schedule().number_of_waiting();
+        self.metrics.show_lane_depth(depth);
     }
 
     // The lock ends with the call: telling a waiter may come back here.
@@ -148,6 +158,7 @@ impl Drop for Place<'_> {
         drop(self.turn.try_recv());
         if !was_told {
             self.lane.schedule().forget(Waiter::is_closed);
+            self.lane.show_depth();
         }
     }
 }
@@ -178,6 +189,7 @@ impl Message {
     /// Sends it and tells everybody; the outcome of the sender's own change.
     async fn send(mut self) -> Outcome {
         self.is_sent = true;
+        self.lane.metrics.show_batch(self.changes.len());
         let begun = Instant::now();
         let mut outcomes = self.lane.provider.apply(&self.changes).await;
         outcomes.resize_with(self.changes.len(), || unknown("no outcome"));
@@ -301,7 +313,7 @@ mod tests {
         let (begun, mut begins) = mpsc::unbounded_channel();
         let end = Semaphore::new(0);
         let gate = Arc::new(Gate { begun, end });
-        let lane = ZoneLane::new(gate.clone());
+        let lane = ZoneLane::new(gate.clone(), Arc::default());
         let mut callers: Vec<Caller<'_>> = Vec::new();
         let mut told: Vec<Option<Outcome>> = Vec::new();
         for (number, (act, messages)) in acts.iter().enumerate() {
@@ -485,7 +497,7 @@ mod tests {
         let (begun, mut begins) = mpsc::unbounded_channel();
         let end = Semaphore::new(0);
         let gate = Arc::new(Gate { begun, end });
-        let lane = ZoneLane::new(gate.clone());
+        let lane = ZoneLane::new(gate.clone(), Arc::default());
         let changes = ["a", "b", "c", "d"].map(|name| change(name, 0));
         let mut callers = changes.map(|change| Box::pin(lane.apply(change)));
         for caller in &mut callers {

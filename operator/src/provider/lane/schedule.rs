@@ -145,6 +145,10 @@ impl<W> Schedule<W> {
         }
     }
 
+    pub(super) fn number_of_waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// Takes all that waits.
     pub(super) fn take_waiting(&mut self) -> VecDeque<Waiting<W>> {
         self.size = Size::default();

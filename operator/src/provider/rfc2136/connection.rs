@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::io::{self, ErrorKind};
 use std::mem::MaybeUninit;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use socket2::SockRef;
@@ -17,6 +17,7 @@ use tokio::sync::{Mutex as AsyncMutex, oneshot};
 use tokio::time::{Instant, timeout_at};
 
 use super::transport::ExchangeError;
+use crate::leader::fence::Fence;
 
 /// From the beginning of an exchange to the reply.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -35,6 +36,7 @@ const HEADER_OCTETS: usize = 12;
 #[derive(Debug)]
 pub(super) struct Connection {
     stream: TcpStream,
+    fence: Arc<Fence>,
     /// Whether a frame was begun and not finished; locked while a frame is written.
     sending: AsyncMutex<bool>,
     /// What was read of the next frame; locked by the one who reads for all.
@@ -52,10 +54,11 @@ struct State {
 }
 
 impl Connection {
-    pub(super) fn new(stream: TcpStream) -> io::Result<Self> {
+    pub(super) fn new(stream: TcpStream, fence: Arc<Fence>) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         Ok(Self {
             stream,
+            fence,
             sending: AsyncMutex::new(false),
             receiving: AsyncMutex::new(Vec::new()),
             state: Mutex::new(State {
@@ -118,6 +121,8 @@ impl Connection {
         let mut rest = frame.as_slice();
         while !rest.is_empty() {
             timeout_at(deadline, self.stream.writable()).await??;
+            // At the last moment: whatever waited until now may have waited for too long.
+            self.fence.check().map_err(io::Error::other)?;
             match self.stream.try_write(rest) {
                 Ok(octets) => rest = rest.get(octets..).unwrap_or_default(),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}

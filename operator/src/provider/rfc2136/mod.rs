@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use futures::future::{BoxFuture, FutureExt, TryFutureExt, join_all, try_join_all};
-use hickory_net::proto::op::Message;
+use hickory_net::proto::op::{Message, OpCode};
 use tokio::sync::{Mutex as AsyncMutex, Semaphore};
 
 use self::ids::MessageIds;
@@ -27,6 +27,8 @@ use self::server::Server;
 use self::transport::{ExchangeError, Transport};
 use self::tsig::{InvalidKey, Reply, TsigKey};
 use super::{Applied, ApplyError, Provider, TransferError};
+use crate::leader::fence::Fence;
+use crate::metrics::ZoneMetrics;
 use crate::name::{Fqdn, RecordName};
 use crate::record::change::{Found, HostChange};
 use crate::record::contents::Visit;
@@ -81,22 +83,36 @@ pub struct Rfc2136 {
     updates: Semaphore,
     key_source: KeySource,
     key: AsyncMutex<Option<Arc<TsigKey>>>,
+    metrics: Arc<ZoneMetrics>,
 }
 
 impl Rfc2136 {
     /// The zone `apex` on its primary, which `servers` name in order of preference. The key is read
-    /// when it is first needed, kept, and read again after the server has refused it.
-    pub fn new(apex: Fqdn, servers: Vec<Server>, key_source: KeySource) -> Self {
+    /// when it is first needed, kept, and read again after the server has refused it. Where the
+    /// fence is closed nothing is sent.
+    pub fn new(
+        apex: Fqdn,
+        servers: Vec<Server>,
+        key_source: KeySource,
+        fence: &Arc<Fence>,
+    ) -> Self {
+        let transport = |server| Transport::new(server, fence.clone());
         Self {
             apex,
-            servers: servers.into_iter().map(Transport::new).collect(),
+            servers: servers.into_iter().map(transport).collect(),
             current: AtomicUsize::new(0),
             took: Mutex::default(),
             ids: MessageIds::default(),
             updates: Semaphore::new(IN_FLIGHT),
             key_source,
             key: AsyncMutex::new(None),
+            metrics: Arc::default(),
         }
+    }
+
+    /// Counts its messages there.
+    pub fn counted_in(self, metrics: Arc<ZoneMetrics>) -> Self {
+        Self { metrics, ..self }
     }
 
     /// All changes in one message; where that is refused, in parts, so that a change that cannot
@@ -138,6 +154,7 @@ impl Rfc2136 {
         let names = changes.iter().flat_map(|change| &change.names);
         match (&outcome, server) {
             (Ok(()), _) => {
+                self.metrics.changed();
                 let mut took = self.took();
                 for name in names {
                     took.remove(&name.name);
@@ -290,23 +307,42 @@ impl Rfc2136 {
                 Ok(replies) => {
                     self.leave(current, *index, is_current_silent);
                     let now = unix_time();
-                    let opened = iter::zip(&replies, &signed)
+                    let opened: Result<Vec<_>, _> = iter::zip(&replies, &signed)
                         .map(|(reply, request)| key.open(reply, &request.mac, now))
                         .collect::<Result<_, _>>()
                         .map_err(|error| ApplyError::Unknown(format!("malformed reply: {error}")));
+                    self.count(requests, opened.as_deref().ok());
                     return (opened, Some(*index));
                 }
                 // Another server is not asked to do what this one may have done.
                 Err(ExchangeError::Lost(why)) if intent == Intent::Change => {
+                    self.count(requests, None);
                     self.leave(current, *index, is_current_silent);
                     return (Err(ApplyError::Unknown(why)), Some(*index));
                 }
                 Err(error) => error.to_string(),
             };
+            self.count(requests, None);
             failures.push(failure);
             is_current_silent |= *index == current;
         }
         (Err(unavailable(failures.join("; "))), None)
+    }
+
+    /// Counts messages by the rcodes of the replies, where there are any that can be read.
+    fn count(&self, requests: &[Message], replies: Option<&[Reply]>) {
+        if replies.is_some() {
+            self.metrics.contacted();
+        }
+        for (index, request) in requests.iter().enumerate() {
+            let reply = replies.and_then(|replies| replies.get(index));
+            let rcode = reply.map_or("none", |reply| reply::label(reply.message.response_code));
+            let kind = match request.op_code {
+                OpCode::Update => "update",
+                _ => "query",
+            };
+            self.metrics.count_message(kind, rcode);
+        }
     }
 
     /// `next` is spoken to from now on, where `former` was and has not answered.

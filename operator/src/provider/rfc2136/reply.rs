@@ -95,6 +95,24 @@ pub fn serial(reply: &Reply) -> Result<u32, ApplyError> {
     soa.ok_or_else(|| ApplyError::Rejected("the server does not hold the zone".to_owned()))
 }
 
+/// The name of an rcode in metrics, of those that are known (RFC 6895 section 2.3).
+pub fn label(rcode: ResponseCode) -> &'static str {
+    match rcode {
+        ResponseCode::NoError => "NOERROR",
+        ResponseCode::FormErr => "FORMERR",
+        ResponseCode::ServFail => "SERVFAIL",
+        ResponseCode::NXDomain => "NXDOMAIN",
+        ResponseCode::NotImp => "NOTIMP",
+        ResponseCode::Refused => "REFUSED",
+        ResponseCode::YXDomain => "YXDOMAIN",
+        ResponseCode::YXRRSet => "YXRRSET",
+        ResponseCode::NXRRSet => "NXRRSET",
+        ResponseCode::NotAuth => "NOTAUTH",
+        ResponseCode::NotZone => "NOTZONE",
+        _ => "other",
+    }
+}
+
 fn require_answer(reply: &Reply) -> Result<(), ApplyError> {
     let rcode = proved_rcode(reply)?;
     match rcode {

@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::connection::Connection;
 use super::server::Server;
+use crate::leader::fence::Fence;
 
 /// For the look-up of a name, and again for each of its addresses.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -29,13 +30,15 @@ pub enum ExchangeError {
 #[derive(Debug)]
 pub struct Transport {
     server: Server,
+    fence: Arc<Fence>,
     connection: Mutex<Option<Arc<Connection>>>,
 }
 
 impl Transport {
-    pub fn new(server: Server) -> Self {
+    pub fn new(server: Server, fence: Arc<Fence>) -> Self {
         Self {
             server,
+            fence,
             connection: Mutex::new(None),
         }
     }
@@ -65,7 +68,8 @@ impl Transport {
         }
         *current = None;
         let stream = self.connect().await?;
-        let connection = Connection::new(stream).map_err(|error| self.not_sent(error))?;
+        let connection =
+            Connection::new(stream, self.fence.clone()).map_err(|error| self.not_sent(error))?;
         let connection = Arc::new(connection);
         *current = Some(Arc::clone(&connection));
         Ok((connection, true))
@@ -92,5 +96,32 @@ impl Transport {
 
     fn not_sent(&self, why: impl ToString) -> ExchangeError {
         ExchangeError::NotSent(format!("{}: {}", self.server, why.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt as _;
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::leader::moment::Moment;
+
+    #[tokio::test]
+    async fn behind_a_closed_fence_nothing_is_sent() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = listener.local_addr().unwrap().to_string().parse().unwrap();
+        let fence = Fence::until(Moment::from_nanos(1));
+        let transport = Transport::new(server, Arc::new(fence));
+        let outcome = transport.exchange(&[0; 12]).await;
+        assert!(
+            matches!(outcome, Err(ExchangeError::NotSent(_))),
+            "{outcome:?}"
+        );
+        drop(transport);
+        let mut octets = Vec::new();
+        let (mut connection, _) = listener.accept().await.unwrap();
+        connection.read_to_end(&mut octets).await.unwrap();
+        assert!(octets.is_empty(), "{octets:?}");
     }
 }

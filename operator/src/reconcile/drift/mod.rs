@@ -185,7 +185,7 @@ impl Controller {
         if zone.meta.deleting || !zone.finalizer {
             return None;
         }
-        let access = self.zones.access(&self.client, &zone)?;
+        let access = self.zones.access(&zone)?;
         // Its probe says when a server answers again.
         if access.lane.is_paused() {
             return Some((Way::Serial, Outcome::Unavailable));

@@ -10,7 +10,7 @@ use http::Request;
 use super::{HOW, Scale, memory_target};
 use crate::floor::as_operator;
 use crate::memory::{cpu_time, peak};
-use crate::product::{await_quiet, operator_events};
+use crate::product::{await_quiet, is_news, operator_events};
 use crate::report::{Part, Target, each, median};
 
 const ROUNDS: usize = 3;
@@ -71,7 +71,7 @@ async fn start(scale: &Scale, rounds: &mut Rounds) -> Result<()> {
     let probes = 1;
     rounds.updates += (scale.updates().await? - updates).saturating_sub(probes);
     let events = operator_events(stack, mark).await?;
-    for write in events.iter().filter(|event| event.is_write()) {
+    for write in events.iter().filter(|event| is_news(event)) {
         rounds.writes += 1;
         println!(
             "a start writes: {} {}/{} {}",
