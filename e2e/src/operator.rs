@@ -14,7 +14,7 @@ use tokio::sync::{Mutex, OnceCell};
 use crate::{ChildProcess, Scratch, Signal, free_port, http, process::spawn_tethered};
 
 const WORKSPACE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_secs(180);
 const STOP_LIMIT: Duration = Duration::from_secs(20);
 
 /// `dynhost run` on two ports of its own, which it keeps when it is started again, and under a name

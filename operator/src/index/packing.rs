@@ -49,18 +49,51 @@ impl Packed {
     }
 }
 
-/// Nanoseconds from 1970.
+/// Seconds from 1970 and nanoseconds: most times are of whole seconds, and nothing has to be divided
+/// to have them back.
 pub(super) mod time {
-    pub(in super::super) use jiff::fmt::serde::timestamp::nanosecond::required::{
-        deserialize, serialize,
-    };
+    use jiff::Timestamp;
+    use serde::de::Error as _;
+
+    use super::*;
+
+    pub(in super::super) fn serialize<S: Serializer>(
+        time: &Timestamp,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        (time.as_second(), time.subsec_nanosecond()).serialize(serializer)
+    }
+
+    pub(in super::super) fn deserialize<'a, D: Deserializer<'a>>(
+        deserializer: D,
+    ) -> Result<Timestamp, D::Error> {
+        let (seconds, nanoseconds) = Deserialize::deserialize(deserializer)?;
+        Timestamp::new(seconds, nanoseconds).map_err(D::Error::custom)
+    }
 }
 
 /// Likewise, where there is one.
 pub(super) mod optional_time {
-    pub(in super::super) use jiff::fmt::serde::timestamp::nanosecond::optional::{
-        deserialize, serialize,
-    };
+    use jiff::Timestamp;
+
+    use super::*;
+
+    #[derive(Serialize, Deserialize)]
+    struct Time(#[serde(with = "super::time")] Timestamp);
+
+    pub(in super::super) fn serialize<S: Serializer>(
+        time: &Option<Timestamp>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        time.map(Time).serialize(serializer)
+    }
+
+    pub(in super::super) fn deserialize<'a, D: Deserializer<'a>>(
+        deserializer: D,
+    ) -> Result<Option<Timestamp>, D::Error> {
+        let time = Option::<Time>::deserialize(deserializer)?;
+        Ok(time.map(|Time(time)| time))
+    }
 }
 
 /// What clients reported: its own form is for JSON, with fields that are left out.
