@@ -294,6 +294,7 @@ impl Writer {
             metrics: self.metrics.clone(),
             endpoint_patches: self.endpoint_patches.clone(),
             dns_changes: controller.dns_changes(),
+            look_again: controller.again(),
         };
         tasks.spawn(status.run(outcomes));
         let controller = Arc::new(controller);

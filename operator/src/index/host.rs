@@ -43,7 +43,7 @@ pub struct Host {
     pub stale_after_changed: Option<Timestamp>,
     /// How much of `status` is stored: a JSON patch can only add below what is there.
     pub status_depth: StatusDepth,
-    pub published: Option<PublishedState>,
+    pub published: Option<Arc<PublishedState>>,
     /// Aliases that may be in DNS without `published` saying so.
     pub pending: Box<[Alias]>,
     pub observed_generation: Option<i64>,
@@ -162,7 +162,7 @@ impl Host {
             published: status
                 .published
                 .as_ref()
-                .map(|published| PublishedState::new(published, hostname.as_ref())),
+                .map(|published| PublishedState::new(published, hostname.as_ref()).into()),
             pending: status
                 .pending_aliases
                 .iter()

@@ -64,20 +64,21 @@ impl Controller {
         want.aliases = want.aliases.iter().chain(pending).cloned().collect();
         let mut published = self.progress.published(&subject.host);
         if let Some(published) = &mut published {
+            let published = Arc::make_mut(published);
             let known = mem::take(&mut published.known);
             published.known = known.with(pending);
         }
-        let known = published.as_ref().map(|published| &published.known);
+        let known = published.as_deref().map(|published| &published.known);
         let names = names(&spec.hostname, known, &want);
         // All names in one message; where that is refused, each for itself.
         match self
-            .remove_names(&subject, zone, &access, published.as_ref(), &want, &names)
+            .remove_names(&subject, zone, &access, published.as_deref(), &want, &names)
             .await
         {
             Err(Problem::Unsettled(_)) if names.len() > 1 => {
                 for name in &names {
                     let name = std::slice::from_ref(name);
-                    self.remove_names(&subject, zone, &access, published.as_ref(), &want, name)
+                    self.remove_names(&subject, zone, &access, published.as_deref(), &want, name)
                         .await?;
                 }
                 Ok(())

@@ -48,7 +48,7 @@ impl Controller {
         let outcome = Outcome {
             uid: host.meta.uid.clone(),
             generation: host.meta.generation,
-            written_at: host.published.as_ref().map(|published| published.at),
+            written_at: host.published.as_deref().map(|published| published.at),
             accepted,
             key: key.unwrap_or(Verdict::unknown(reason)),
             published: problem.unwrap_or(without_problem),
@@ -75,8 +75,8 @@ impl Controller {
         &self,
         host: &Arc<Host>,
         zone: &Zone,
-        before: Option<PublishedState>,
-    ) -> (Option<Verdict>, Option<PublishedState>, Next) {
+        before: Option<Arc<PublishedState>>,
+    ) -> (Option<Verdict>, Option<Arc<PublishedState>>, Next) {
         let inputs = Inputs::new(host, None, Some(zone));
         if let Some((problem, wait)) = self.progress.waits(host, &inputs) {
             return (Some(kept(&problem)), before, Next::After(wait));

@@ -399,14 +399,14 @@ struct Brought {
     /// On Published; `None`: there is none yet.
     verdict: Option<Verdict>,
     /// What is in DNS.
-    state: Option<PublishedState>,
+    state: Option<Arc<PublishedState>>,
     /// Announced aliases of which `state` tells all.
     settled: Box<[Alias]>,
     next: Next,
 }
 
 impl Brought {
-    fn new(verdict: Option<Verdict>, state: Option<PublishedState>, next: Next) -> Self {
+    fn new(verdict: Option<Verdict>, state: Option<Arc<PublishedState>>, next: Next) -> Self {
         Self {
             verdict,
             state,

@@ -12,6 +12,7 @@
 //! changes so go out together, and hold up no host of another. What has been written to DNS is known here
 //! before `status.published` says so; after a restart, `status` and the marker in DNS tell it.
 
+mod backlog;
 mod cleanup;
 mod consent;
 mod drift;
@@ -143,6 +144,11 @@ impl Controller {
             again,
             told_again: tokio::sync::Mutex::new(told_again),
         }
+    }
+
+    /// Where to put what is to be looked at again.
+    pub fn again(&self) -> mpsc::UnboundedSender<Affected> {
+        self.again.clone()
     }
 
     /// What waits for a name server.

@@ -37,7 +37,7 @@ impl Controller {
             host: &host.meta.key,
             uid: &host.meta.uid,
             zone: &zone.meta.key,
-            names: names(published.as_ref()),
+            names: names(published.as_deref()),
             cause,
         };
         let count = |namespace: Option<&str>| {
@@ -46,7 +46,7 @@ impl Controller {
             hosts
                 .filter(|host| namespace.is_none_or(|n| *host.meta.key.namespace == *n))
                 .filter(|host| host.published.is_some())
-                .map(|host| counted(names(host.published.as_ref())))
+                .map(|host| counted(names(host.published.as_deref())))
                 .sum()
         };
         let mut guard = self.guarding.guard();

@@ -79,11 +79,11 @@ struct All {
 struct Progress {
     uid: Arc<str>,
     /// What is in DNS, as of our last write.
-    published: Option<PublishedState>,
+    published: Option<Arc<PublishedState>>,
     /// When that was noted.
     noted: Timestamp,
     /// The last attempt, where it failed: DNS may say something else since.
-    failure: Option<Failure>,
+    failure: Option<Box<Failure>>,
 }
 
 #[derive(Debug)]
@@ -112,7 +112,7 @@ impl Progresses {
 
     /// What is in DNS: as of our last write, or else as status says. Status that tells of a later
     /// write than ours is right: we began with an old list, or another instance has written since.
-    pub(super) fn published(&self, host: &Host) -> Option<PublishedState> {
+    pub(super) fn published(&self, host: &Host) -> Option<Arc<PublishedState>> {
         let known = self.current(host, |progress| progress.published.clone());
         known.unwrap_or_else(|| host.published.clone())
     }
@@ -158,7 +158,7 @@ impl Progresses {
     }
 
     /// All is published, and this is in DNS now.
-    pub(super) fn succeeded(&self, host: &Host, published: Option<PublishedState>) {
+    pub(super) fn succeeded(&self, host: &Host, published: Option<Arc<PublishedState>>) {
         let Meta { key, uid, .. } = &host.meta;
         let mut all = self.all();
         if host.published == published {
@@ -180,7 +180,7 @@ impl Progresses {
     pub(super) fn failed(
         &self,
         host: &Host,
-        published: Option<PublishedState>,
+        published: Option<Arc<PublishedState>>,
         inputs: Inputs,
         problem: &Problem,
     ) -> Next {
@@ -207,7 +207,7 @@ impl Progresses {
             uid: host.meta.uid.clone(),
             published,
             noted: Timestamp::now(),
-            failure: Some(failure),
+            failure: Some(Box::new(failure)),
         };
         all.open.insert(host.meta.key.clone(), Box::new(progress));
         wait.map_or(Next::Idle, Next::After)

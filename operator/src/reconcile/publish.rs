@@ -34,7 +34,7 @@ use crate::record::recovery::{Ours, our_marker};
 /// What an attempt to publish came to.
 pub(super) struct Publication {
     /// What is in DNS; `None`: nothing of ours.
-    pub state: Option<PublishedState>,
+    pub state: Option<Arc<PublishedState>>,
     /// Announced aliases of which `state` tells all.
     pub settled: Box<[Alias]>,
     pub problem: Option<Problem>,
@@ -66,12 +66,13 @@ impl Controller {
         mut subject: Subject,
         zone: &Zone,
         access: &ZoneAccess,
-        before: Option<PublishedState>,
+        before: Option<Arc<PublishedState>>,
         records: Records,
         drifted: Option<Drifted>,
     ) -> Publication {
         let mut state = before;
-        let drifted = drifted.filter(|drifted| is_current(drifted, state.as_ref(), &subject, zone));
+        let drifted =
+            drifted.filter(|drifted| is_current(drifted, state.as_deref(), &subject, zone));
         let is_repair = drifted.is_some();
         let written = self.write_names(&mut subject, zone, access, &mut state, records, drifted);
         let problem = written.await.err();
@@ -94,11 +95,11 @@ impl Controller {
         subject: &mut Subject,
         zone: &Zone,
         access: &ZoneAccess,
-        state: &mut Option<PublishedState>,
+        state: &mut Option<Arc<PublishedState>>,
         mut records: Records,
         drifted: Option<Drifted>,
     ) -> Result<(), Problem> {
-        let known = state.as_ref().map(|state| state.known.clone());
+        let known = state.as_deref().map(|state| state.known.clone());
         let known = known.unwrap_or_default();
         let wanted = |subject: &Subject, records| {
             let want = wanted(subject, zone).ok_or(Problem::ZoneGone)?;
@@ -109,7 +110,7 @@ impl Controller {
         };
         let mut want = wanted(subject, records)?;
         let mut attempt = self
-            .begin(subject, zone, state.as_ref())
+            .begin(subject, zone, state.as_deref())
             .ok_or(Problem::ZoneGone)?;
         let is_sure = !self
             .progress
@@ -118,7 +119,7 @@ impl Controller {
         if let Some(drifted) = drifted {
             if drifted.has_another_marker() {
                 // Somebody of ours has written it, who may know more.
-                *subject = Box::pin(self.get_from_api_server(subject, state.as_ref())).await?;
+                *subject = Box::pin(self.get_from_api_server(subject, state.as_deref())).await?;
                 want = wanted(subject, records)?;
             }
             let unsent = new_marker(&subject.host, zone)?;
@@ -131,7 +132,7 @@ impl Controller {
             && !self.progress.knows(&subject.host.meta)
             && attempt.next(&want).is_some_and(|step| step.creates())
         {
-            *subject = Box::pin(self.get_from_api_server(subject, state.as_ref())).await?;
+            *subject = Box::pin(self.get_from_api_server(subject, state.as_deref())).await?;
             want = wanted(subject, records)?;
         }
         let mut pass_marker = None;
@@ -164,7 +165,7 @@ impl Controller {
                     if refused && is_sure && is_marker_lost(&step, &found, attempt.ours()) {
                         self.drift.ask_for(&zone.meta.key);
                     }
-                    let known = self.get_from_api_server(subject, state.as_ref());
+                    let known = self.get_from_api_server(subject, state.as_deref());
                     *subject = Box::pin(known).await?;
                     // The index may not have told yet that its client called.
                     if self.staleness(&subject.host, None) != Staleness::Stale {
@@ -181,8 +182,8 @@ impl Controller {
             if attempt.passes() > passes {
                 let before = state.take();
                 *state = published(subject, &attempt);
-                self.tell_address(&subject.host, before.as_ref(), state.as_ref());
-                self.tell_published(subject, zone, before.as_ref(), state.as_ref());
+                self.tell_address(&subject.host, before.as_deref(), state.as_deref());
+                self.tell_published(subject, zone, before.as_deref(), state.as_deref());
             }
         }
         Err(Problem::Unsettled(
@@ -468,18 +469,18 @@ fn change(want: &Desired, step: &Step, marker: &Marker) -> HostChange {
 }
 
 /// `at` is never before the reports that are published, whatever the endpoints' clocks say.
-fn published(subject: &Subject, attempt: &Attempt) -> Option<PublishedState> {
+fn published(subject: &Subject, attempt: &Attempt) -> Option<Arc<PublishedState>> {
     let (known, marker) = attempt.state();
     if known.is_empty() {
         return None;
     }
     let reported = subject.reported_at();
     let now = Timestamp::now();
-    Some(PublishedState {
+    Some(Arc::new(PublishedState {
         known: known.clone(),
         marker: marker.cloned(),
         at: reported.map_or(now, |reported| now.max(reported)),
-    })
+    }))
 }
 
 /// A value that no other message has: what fences a late writer.

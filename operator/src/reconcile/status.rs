@@ -13,15 +13,16 @@ use jiff::Timestamp;
 use kube::api::{Api, Patch, PatchParams};
 use tokio::sync::mpsc;
 
+use super::backlog::Backlog;
 use super::hold_back::{self, HoldBack};
 use super::queue::{Limits, Queue};
 use super::sleep_until;
 use crate::deadline::{CALL, within};
 use crate::events::Events;
-use crate::index::Index;
 use crate::index::host::{CompactCondition, Host, PublishedState};
 use crate::index::object::{Meta, ObjectKey};
 use crate::index::stored::Stored;
+use crate::index::{Affected, Index};
 use crate::metrics::Metrics;
 use crate::record::alias::Alias;
 use crate::under_way::Calls;
@@ -78,7 +79,7 @@ pub struct Outcome {
     /// Where the host has a `staleAfter`.
     pub fresh: Option<Verdict>,
     /// What is in DNS.
-    pub state: Option<PublishedState>,
+    pub state: Option<Arc<PublishedState>>,
     /// Announced aliases of which `state` tells all: they need no announcement any more.
     pub settled: Box<[Alias]>,
 }
@@ -172,6 +173,8 @@ pub struct StatusWriter {
     pub endpoint_patches: Arc<Calls>,
     /// What waits for a name server.
     pub dns_changes: Arc<Calls>,
+    /// Has the controller look at a host again.
+    pub look_again: mpsc::UnboundedSender<Affected>,
 }
 
 impl StatusWriter {
@@ -182,6 +185,7 @@ impl StatusWriter {
         let mut writing = FuturesUnordered::new();
         let mut open = true;
         let mut hold_back = HoldBack::default();
+        let mut backlog = Backlog::default();
         while open || !latest.is_empty() || !writing.is_empty() {
             let now = Instant::now();
             let is_burst =
@@ -196,14 +200,24 @@ impl StatusWriter {
             if latest.is_empty() {
                 hold_back.nothing_waits();
             }
+            for host in backlog.take_due(latest.len(), now) {
+                // The receiver is gone only while the writer ends.
+                let _ = self.look_again.send(Affected::Host(host));
+            }
             let next = match queue.next_due() {
                 Some(_) if held => Some(now + hold_back::STEP),
                 due => due,
             };
+            let refill = backlog.next_due(latest.len(), now);
+            let next = next.into_iter().chain(refill).min();
             tokio::select! {
                 received = outcomes.recv(), if open => match received {
                     // Most looks find what they found before.
                     Some((key, outcome)) if !queue.has(&key) && self.news(&key, &outcome).is_none() => {}
+                    // Of aliases that need no announcement any more another look does not know.
+                    Some((key, outcome)) if !Backlog::has_room(latest.len())
+                        && !latest.contains_key(&key)
+                        && outcome.settled.is_empty() => backlog.put(key),
                     Some((key, outcome)) => {
                         latest.insert(key.clone(), outcome);
                         queue.push(key, (), Instant::now() + SETTLE);
@@ -466,7 +480,7 @@ mod tests {
                 at: Timestamp::UNIX_EPOCH,
             };
             let outcome = Outcome {
-                state: Some(state),
+                state: Some(Arc::new(state)),
                 settled: aliases(settled),
                 ..outcome(Reason::Accepted, Reason::Generated, Reason::ForeignRecord)
             };

@@ -217,12 +217,12 @@ impl<H> Entry<H> {
 }
 
 impl<H> Comparison<H> {
-    /// Of hosts whose markers `owner` writes.
-    pub fn new(owner: OwnerId) -> Self {
+    /// Of about so many hosts, whose markers `owner` writes.
+    pub fn new(owner: OwnerId, hosts: usize) -> Self {
         Self {
             owner,
-            hosts: Vec::new(),
-            places: HashMap::new(),
+            hosts: Vec::with_capacity(hosts),
+            places: HashMap::with_capacity(hosts),
             odd: HashMap::new(),
             orphans: Vec::new(),
             further_orphans: 0,

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -32,7 +33,7 @@ pub struct Marker {
     pub host: HostDigest,
     pub nonce: Nonce,
     /// Empty, or a space and fields that this version does not know.
-    later_fields: String,
+    later_fields: Box<str>,
 }
 
 /// Why a text is not a marker of version 1.
@@ -67,7 +68,7 @@ impl Marker {
             owner,
             host,
             nonce,
-            later_fields: String::new(),
+            later_fields: Box::default(),
         }
     }
 
@@ -84,7 +85,7 @@ impl Marker {
             owner: owner.parse()?,
             host: host.parse()?,
             nonce: nonce.parse()?,
-            later_fields: later_fields.to_owned(),
+            later_fields: later_fields.into(),
         };
         match later_fields.strip_prefix(' ') {
             Some(fields) if fields.split(' ').all(is_field) => Ok(marker),
@@ -127,7 +128,7 @@ impl fmt::Display for Marker {
 
 /// Which installation of the operator writes a zone: 1 to 64 characters of `[A-Za-z0-9._-]`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct OwnerId(String);
+pub struct OwnerId(Arc<str>);
 
 impl OwnerId {
     /// The longest owner id in octets.
@@ -144,7 +145,7 @@ impl FromStr for OwnerId {
     fn from_str(text: &str) -> Result<Self, MarkerError> {
         let fits = (1..=Self::MAX_OCTETS).contains(&text.len());
         if fits && text.bytes().all(is_owner_character) {
-            Ok(Self(text.to_owned()))
+            Ok(Self(text.into()))
         } else {
             Err(MarkerError::Owner)
         }

@@ -152,7 +152,7 @@ pub(crate) async fn create_hosts(stack: &Stack, zone: &Zone, n: usize) -> Result
             condition(host, ConditionType::Ready)
                 .is_some_and(|ready| ready.status == ConditionStatus::True)
         });
-        if ready.count() > n {
+        if ready.count() == n {
             break;
         }
         ensure!(

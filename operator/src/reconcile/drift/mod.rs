@@ -24,7 +24,7 @@ use super::{Controller, sleep_until};
 use crate::index::host::Host;
 use crate::index::object::ObjectKey;
 use crate::index::zone::Zone;
-use crate::index::{Affected, View};
+use crate::index::{Affected, Id, View};
 use crate::provider::{ApplyError, TransferError};
 use crate::record::contents::Data;
 use crate::record::drift::{Comparison, Expected};
@@ -222,19 +222,19 @@ impl Controller {
     }
 
     /// What DNS should hold of the zone's hosts; `None`: of none anything.
-    async fn expectations(&self, key: &ObjectKey, zone: &Zone) -> Option<Comparison<ObjectKey>> {
+    async fn expectations(&self, key: &ObjectKey, zone: &Zone) -> Option<Comparison<Id>> {
         let owner = zone.spec.as_ref().ok()?.owner.clone();
-        let mut comparison = Comparison::new(owner);
         let hosts = self.index.view().ids_of_zone(key);
+        let mut comparison = Comparison::new(owner, hosts.len());
         for chunk in hosts.chunks(CHUNK) {
             {
                 let view = self.index.view();
-                let hosts = chunk.iter().filter_map(|id| view.host_of_zone(*id, key));
-                for host in hosts {
-                    if let Some(expected) = self.expected(&view, &host, zone)
+                for id in chunk {
+                    if let Some(host) = view.host_of_zone(*id, key)
+                        && let Some(expected) = self.expected(&view, &host, zone)
                         && let Ok(spec) = &host.spec
                     {
-                        comparison.expect(host.meta.key.clone(), &spec.hostname, expected);
+                        comparison.expect(*id, &spec.hostname, expected);
                     }
                 }
             }
@@ -270,8 +270,8 @@ impl Controller {
         key: &ObjectKey,
         zone: &Zone,
         access: &ZoneAccess,
-        mut comparison: Comparison<ObjectKey>,
-    ) -> (Way, Result<Comparison<ObjectKey>, Outcome>) {
+        mut comparison: Comparison<Id>,
+    ) -> (Way, Result<Comparison<Id>, Outcome>) {
         let mut visit = |name: &str, _: u32, data: Data<'_>| comparison.take(name, data);
         let outcome = access.provider.transfer(&mut visit).await;
         let Err(error) = outcome else {
@@ -307,8 +307,8 @@ impl Controller {
     async fn ask_for_names(
         &self,
         access: &ZoneAccess,
-        mut comparison: Comparison<ObjectKey>,
-    ) -> (Way, Result<Comparison<ObjectKey>, Outcome>) {
+        mut comparison: Comparison<Id>,
+    ) -> (Way, Result<Comparison<Id>, Outcome>) {
         let names: Vec<_> = comparison.names().cloned().collect();
         let reads = names.into_iter().map(|name| async move {
             let found = access.provider.read(&name).await;
@@ -329,19 +329,25 @@ impl Controller {
         &self,
         zone_key: &ObjectKey,
         zone: &Zone,
-        comparison: Comparison<ObjectKey>,
+        comparison: Comparison<Id>,
     ) -> Outcome {
         let (mut repairs, mut more) = (0_usize, false);
-        for (number, (host, drifted)) in comparison.drifted().enumerate() {
+        for (number, (id, drifted)) in comparison.drifted().enumerate() {
             if number % CHUNK == CHUNK - 1 {
                 yield_now().await;
             }
-            // It was changed meanwhile, by us or in its object: then this says nothing.
-            let now = self.index.host(&host);
-            let now = now.and_then(|host| self.expected(&self.index.view(), &host, zone));
-            if now.as_ref() != Some(&drifted.expected) {
-                continue;
-            }
+            let host = {
+                let view = self.index.view();
+                let host = view.host_of_zone(id, zone_key);
+                // It was changed meanwhile, by us or in its object: then this says nothing.
+                let is_as_before = |host: &Arc<Host>| {
+                    self.expected(&view, host, zone).as_ref() == Some(&drifted.expected)
+                };
+                match host.filter(is_as_before) {
+                    Some(host) => host.meta.key.clone(),
+                    None => continue,
+                }
+            };
             if repairs == MOST_REPAIRS {
                 more = true;
                 break;

@@ -93,7 +93,7 @@ fn compare(expected: Expected, lines: &[String]) -> Option<Vec<String>> {
     };
     let hostname = Fqdn::parse(HOSTNAME).unwrap();
     let begin = || {
-        let mut comparison = Comparison::new(owner());
+        let mut comparison = Comparison::new(owner(), 0);
         comparison.expect("home", &hostname, expected.clone());
         comparison
     };
@@ -244,7 +244,7 @@ fn what_is_not_ours_to_say_is_no_drift() {
 fn another_marker_of_the_host_is_told() {
     fn check(text: &str, expected_another: bool) {
         let hostname = Fqdn::parse(HOSTNAME).unwrap();
-        let mut comparison = Comparison::new(owner());
+        let mut comparison = Comparison::new(owner(), 0);
         let expected = expected((Some(A), Set(A)), (None, Remove), Some(marker("home", 1)));
         comparison.expect((), &hostname, expected);
         comparison.take("_dynhost.home.dyn.example", Data::Text(text.into()));
@@ -262,7 +262,7 @@ fn another_marker_of_the_host_is_told() {
 
 #[test]
 fn markers_of_ours_at_names_of_nobody_are_orphans() {
-    let mut comparison = Comparison::new(owner());
+    let mut comparison = Comparison::new(owner(), 0);
     let hostname = Fqdn::parse(HOSTNAME).unwrap();
     let published = expected((Some(A), Set(A)), (None, Remove), Some(marker("home", 1)));
     comparison.expect((), &hostname, published);
@@ -291,7 +291,7 @@ fn markers_of_ours_at_names_of_nobody_are_orphans() {
 
 #[test]
 fn a_name_of_two_hosts_is_compared_for_the_first_alone() {
-    let mut comparison = Comparison::new(owner());
+    let mut comparison = Comparison::new(owner(), 0);
     let hostname = Fqdn::parse(HOSTNAME).unwrap();
     let alias = Fqdn::parse("www.home.dyn.example").unwrap();
     let published = expected((Some(A), Set(A)), (None, Remove), None);
