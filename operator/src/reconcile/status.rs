@@ -201,7 +201,7 @@ impl StatusWriter {
                 hold_back.nothing_waits();
             }
             for host in backlog.take_due(latest.len(), now) {
-                // The receiver is gone only while the process ends.
+                // The receiver is gone only while the writer ends.
                 let _ = self.look_again.send(Affected::Host(host));
             }
             let next = match queue.next_due() {
