@@ -51,7 +51,7 @@ use events::Events;
 use permit::Guarding;
 use progress::Progresses;
 use queue::{Limits, Queue};
-use status::{Outcome, Told};
+use status::{HostOutcome, Outcome};
 use zone::Zones;
 
 /// Objects looked at at the same time: of one zone as many as fill the messages that its lane has
@@ -103,7 +103,7 @@ pub struct Controller {
     metrics: Arc<Metrics>,
     events: Events,
     zones: Zones,
-    outcomes: mpsc::UnboundedSender<Told>,
+    outcomes: mpsc::UnboundedSender<HostOutcome>,
     /// What waits for a name server.
     dns_changes: Arc<Calls>,
     progress: Progresses,
@@ -124,7 +124,7 @@ impl Controller {
         freshness: Arc<Freshness>,
         metrics: Arc<Metrics>,
         events: Events,
-        outcomes: mpsc::UnboundedSender<Told>,
+        outcomes: mpsc::UnboundedSender<HostOutcome>,
         drift_interval: Duration,
     ) -> Self {
         let (again, told_again) = mpsc::unbounded_channel();

@@ -159,8 +159,8 @@ const ATTEMPTS: usize = 3;
 /// Pause before a failed write is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// A host and its outcome.
-pub type Told = (ObjectKey, Box<Outcome>);
+/// A host, and what was found out about it.
+pub type HostOutcome = (ObjectKey, Box<Outcome>);
 
 /// Writes hosts' status behind the controller's back: per host the latest outcome wins.
 pub struct StatusWriter {
@@ -176,7 +176,7 @@ pub struct StatusWriter {
 
 impl StatusWriter {
     /// Writes what comes until the senders are gone and everything is written.
-    pub async fn run(self, mut outcomes: mpsc::UnboundedReceiver<Told>) {
+    pub async fn run(self, mut outcomes: mpsc::UnboundedReceiver<HostOutcome>) {
         let mut latest: HashMap<ObjectKey, Box<Outcome>> = HashMap::new();
         let mut queue = Queue::new(IN_FLIGHT);
         let mut writing = FuturesUnordered::new();
