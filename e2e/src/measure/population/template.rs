@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use dynhost::record::marker::HostDigest;
-use dynhost_e2e::stack::{Stack, Zone};
+use crate::stack::{Stack, Zone};
 use http::Request;
 use serde_json::Value;
 
