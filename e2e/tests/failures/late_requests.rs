@@ -45,12 +45,16 @@ impl Host<'_> {
     }
 
     async fn await_answer(&self, to: &Operator, address: &str, words: &[&str]) -> Result<()> {
-        await_condition(&format!("{address} is answered {words:?}"), LIMIT, async || {
-            let answer = self.report(to, address).await?;
-            let word = answer.split(' ').next().unwrap_or_default();
-            ensure!(words.contains(&word), "{answer}");
-            Ok(Some(()))
-        })
+        await_condition(
+            &format!("{address} is answered {words:?}"),
+            LIMIT,
+            async || {
+                let answer = self.report(to, address).await?;
+                let word = answer.split(' ').next().unwrap_or_default();
+                ensure!(words.contains(&word), "{answer}");
+                Ok(Some(()))
+            },
+        )
         .await
     }
 
@@ -113,6 +117,7 @@ async fn a_request_whose_client_gave_up_while_its_replica_stood_still_changes_no
     let found = stack.bind.query(host.hostname, RecordType::A).await?;
     ensure!(found.rdata == ["198.51.100.3"], "{found:?}");
     // It takes changes again.
-    host.await_answer(frozen, "198.51.100.4", &["good", "nochg"]).await?;
+    host.await_answer(frozen, "198.51.100.4", &["good", "nochg"])
+        .await?;
     host.await_dns("198.51.100.4").await
 }
