@@ -29,8 +29,7 @@ use tokio::{io::AsyncWriteExt, sync::Mutex};
 
 use self::{audit::read_events, commands::Layout, credentials::write_kubeconfig};
 use crate::{
-    ChildProcess, ControlPlaneBinary, Scratch, await_condition, control_plane_binary,
-    random_hex,
+    ChildProcess, ControlPlaneBinary, Scratch, await_condition, control_plane_binary, random_hex,
 };
 
 /// A cold start on a busy machine of 2 cores; a warm one takes 4 s.

@@ -52,7 +52,9 @@ impl History {
     }
 
     fn was_sent(&self, value: u32) -> bool {
-        self.0.binary_search_by_key(&value, |(sent, _)| *sent).is_ok()
+        self.0
+            .binary_search_by_key(&value, |(sent, _)| *sent)
+            .is_ok()
     }
 }
 

@@ -55,9 +55,7 @@ async fn sequence(stack: &Stack, replicas: &Replicas, faults: &[Fault]) -> Resul
         sleep(fault.pause).await;
         let start = Instant::now();
         let context = || format!("{fault:?}");
-        begin(stack, replicas, fault)
-            .await
-            .with_context(context)?;
+        begin(stack, replicas, fault).await.with_context(context)?;
         sleep(fault.outage).await;
         end(stack, replicas, fault).await.with_context(context)?;
         let kind = (fault.target.name(), fault.manner.name());
@@ -68,7 +66,10 @@ async fn sequence(stack: &Stack, replicas: &Replicas, faults: &[Fault]) -> Resul
 }
 
 fn replica(replicas: &Replicas, number: usize) -> Result<&Operator> {
-    replicas.all().get(number).context("there is no such replica")
+    replicas
+        .all()
+        .get(number)
+        .context("there is no such replica")
 }
 
 async fn begin(stack: &Stack, replicas: &Replicas, fault: &Fault) -> Result<()> {

@@ -1,11 +1,6 @@
 //! Clients that report ever new addresses at whichever replica answers.
 
-use std::{
-    net::SocketAddr,
-    ops::AddAssign,
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::SocketAddr, ops::AddAssign, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use base64::{Engine as _, prelude::BASE64_STANDARD};

@@ -121,7 +121,11 @@ fn sequence(
         let (target, manner) = deck.swap_remove(random.below(deck.len()));
         let pause = between(random, PAUSE);
         let usual = between(random, scale.usual);
-        let outage = if number == faults { scale.longest } else { usual };
+        let outage = if number == faults {
+            scale.longest
+        } else {
+            usual
+        };
         sequence.push(Fault {
             target,
             manner,

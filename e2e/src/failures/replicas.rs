@@ -11,6 +11,9 @@ use crate::{Operator, Signal, Stack, await_condition};
 /// all that waits for it.
 const LIMIT: Duration = Duration::from_secs(60);
 
+/// All clients have one address here, and wait together where nobody answers.
+const ONE_SOURCE: &[&str] = &["--max-connections-per-source", "4096"];
+
 /// All of them.
 #[derive(Debug)]
 pub struct Replicas {
@@ -26,7 +29,11 @@ impl Replicas {
     pub async fn start(stack: &Stack, count: usize, arguments: &[&str]) -> Result<Self> {
         let mut replicas = Self {
             all: Vec::with_capacity(count),
-            arguments: arguments.iter().copied().map(str::to_owned).collect(),
+            arguments: [ONE_SOURCE, arguments]
+                .concat()
+                .into_iter()
+                .map(str::to_owned)
+                .collect(),
         };
         for _ in 0..count {
             replicas.add(stack).await?;

@@ -1,7 +1,7 @@
 //! On what the figures were measured.
 
-use anyhow::Result;
 use crate::stack::Stack;
+use anyhow::Result;
 
 /// Machine, versions and date, as a Markdown list.
 pub async fn describe(stack: &Stack) -> Result<String> {

@@ -4,10 +4,10 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::TsigKey;
 use anyhow::{Result, ensure};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use crate::TsigKey;
 use hickory_net::proto::op::{Message, MessageType, OpCode, Query, UpdateMessage as _};
 use hickory_net::proto::rr::rdata::{A, TXT, tsig};
 use hickory_net::proto::rr::{DNSClass, Name, RData, Record, RecordType, TSigner};
@@ -54,12 +54,7 @@ impl RawZone {
     }
 
     /// Writes all over one connection, `batch` names to a message and `window` messages in flight.
-    pub async fn write(
-        &mut self,
-        writes: &[Write],
-        batch: usize,
-        window: usize,
-    ) -> Result<()> {
+    pub async fn write(&mut self, writes: &[Write], batch: usize, window: usize) -> Result<()> {
         let mut stream = TcpStream::connect(self.server).await?;
         stream.set_nodelay(true)?;
         let mut in_flight = 0;

@@ -127,7 +127,10 @@ fn part(hosts: usize, rounds: &[Drained], peak: f64) -> Part {
     );
     let worst = seconds.iter().copied().fold(f64::NAN, f64::max);
     let targets = vec![Target::alone(
-        &format!("{hosts} hosts in DNS after BIND's return, slowest of {}", rounds.len()),
+        &format!(
+            "{hosts} hosts in DNS after BIND's return, slowest of {}",
+            rounds.len()
+        ),
         format!("{worst:.2} s"),
         "≤ 5 s",
         worst <= 5.0,

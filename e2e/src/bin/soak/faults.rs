@@ -36,7 +36,10 @@ pub(crate) async fn stops(stack: &Stack, stops: usize) -> Result<Part> {
     let summary = run
         .end(String::new(), Inflicted::default(), stops, LIMIT)
         .await?;
-    let title = format!("The writer stands still for {} s, and goes on", STOP.as_secs());
+    let title = format!(
+        "The writer stands still for {} s, and goes on",
+        STOP.as_secs()
+    );
     let what = format!("stale overwrites, {stops} times SIGSTOP for longer than the lease");
     let mut part = part(&title, &summary);
     let overwrites = summary.judged.stale + summary.backward.len();
@@ -136,7 +139,10 @@ fn part(title: &str, summary: &Summary) -> Part {
         ("addresses that nobody sent", judged.strange.to_string()),
         ("later than acknowledged", judged.later.to_string()),
         ("reads of DNS meanwhile", reads.to_string()),
-        ("reads of something older than before", backward.len().to_string()),
+        (
+            "reads of something older than before",
+            backward.len().to_string(),
+        ),
     ];
     for (what, count) in rows {
         page += &format!("| {what} | {count} |\n");

@@ -1,8 +1,6 @@
 //! From the signal to a writer until another replica's first DNS message has landed.
 
-use std::{
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use dynhost_e2e::{
@@ -91,7 +89,10 @@ async fn await_more(replica: &Operator, before: u64) -> Result<Instant> {
         if changes(replica).await? > before {
             return Ok(Instant::now());
         }
-        ensure!(start.elapsed() < LIMIT, "it does not write within {LIMIT:?}");
+        ensure!(
+            start.elapsed() < LIMIT,
+            "it does not write within {LIMIT:?}"
+        );
         sleep(STEP).await;
     }
 }

@@ -51,11 +51,19 @@ pub(crate) async fn measure(stack: &Stack, replicas: usize, time: Duration) -> R
     let mut targets = Vec::new();
     for (number, (pid, samples)) in pids.iter().zip(&samples).enumerate() {
         let warm = time.as_secs_f64() / 60.0 * WARM_UP;
-        let all: Vec<_> = samples.iter().copied().filter(|(at, _)| *at >= warm).collect();
+        let all: Vec<_> = samples
+            .iter()
+            .copied()
+            .filter(|(at, _)| *at >= warm)
+            .collect();
         let slope = Slope::of(&all).context("too few samples of memory")?;
         let (first, last) = (samples.first(), samples.last());
         let mib = |sample: Option<&(f64, f64)>| sample.map_or(f64::NAN, |(_, mib)| *mib);
-        let role = if number == writer { "writes" } else { "stands by" };
+        let role = if number == writer {
+            "writes"
+        } else {
+            "stands by"
+        };
         rows += &format!(
             "| {} ({role}) | {:.1} MiB | {:.1} MiB | {:.1} MiB | {:.1} KiB | {:.1} KiB |\n",
             number + 1,
@@ -66,8 +74,15 @@ pub(crate) async fn measure(stack: &Stack, replicas: usize, time: Duration) -> R
             slope.error * 1024.0,
         );
         targets.push(Target::alone(
-            &format!("memory under a steady load, replica {} ({role})", number + 1),
-            format!("{:.1} ± {:.1} KiB a minute", slope.value * 1024.0, slope.error * 1024.0),
+            &format!(
+                "memory under a steady load, replica {} ({role})",
+                number + 1
+            ),
+            format!(
+                "{:.1} ± {:.1} KiB a minute",
+                slope.value * 1024.0,
+                slope.error * 1024.0
+            ),
             "within noise",
             slope.is_level(),
         ));

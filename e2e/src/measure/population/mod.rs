@@ -9,11 +9,11 @@ mod template;
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 
+use crate::stack::{Stack, Zone, ZoneOptions, condition};
 use anyhow::{Result, ensure};
 use dynhost_crds::conditions::{ConditionStatus, ConditionType};
 use dynhost_crds::host::DynamicHost;
 use dynhost_crds::key;
-use crate::stack::{Stack, Zone, ZoneOptions, condition};
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use kube::api::{DeleteParams, ListParams, ObjectMeta, PostParams};

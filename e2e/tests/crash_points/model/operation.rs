@@ -37,7 +37,11 @@ pub(super) enum Operation {
 impl World {
     /// What may be done while others of its kind are under way: what comes of it does not depend on
     /// what has been written in between.
-    pub(super) fn choose(&mut self, random: &mut SeededRandom, may_delete: bool) -> Option<Operation> {
+    pub(super) fn choose(
+        &mut self,
+        random: &mut SeededRandom,
+        may_delete: bool,
+    ) -> Option<Operation> {
         let objects: Vec<String> = self.hosts.keys().cloned().collect();
         let object = random.pick(&objects);
         match random.below(12) {
@@ -251,7 +255,11 @@ impl World {
     }
 
     /// Somebody else makes a host's name their own.
-    fn take_over(&mut self, label: &'static str, random: &mut SeededRandom) -> Option<Vec<Operation>> {
+    fn take_over(
+        &mut self,
+        label: &'static str,
+        random: &mut SeededRandom,
+    ) -> Option<Vec<Operation>> {
         let object = self.undisturbed_holder(label)?;
         let written = self.written.get(label)?.clone();
         if self.hosts.get(&object)?.aliases || written.has_aliases() {
@@ -271,7 +279,11 @@ impl World {
     }
 
     /// Somebody breaks what a host has in DNS, then the host is updated or deleted.
-    fn disturb(&mut self, label: &'static str, random: &mut SeededRandom) -> Option<Vec<Operation>> {
+    fn disturb(
+        &mut self,
+        label: &'static str,
+        random: &mut SeededRandom,
+    ) -> Option<Vec<Operation>> {
         let object = self.undisturbed_holder(label)?;
         let written = self.written.get(label)?;
         let marker = format!("update delete _dynhost.{label} TXT");
