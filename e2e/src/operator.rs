@@ -109,7 +109,8 @@ impl Operator {
         let process = running.as_ref().context("the operator is stopped")?;
         let ready = async || {
             let answer = http::get(self.admin_address, "/readyz", None).await?;
-            Ok((answer.status == 200).then_some(()))
+            ensure!(answer.status == 200, "it says {:?}", answer.text());
+            Ok(Some(()))
         };
         process.await_start(limit, ready).await
     }
