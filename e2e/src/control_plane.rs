@@ -3,6 +3,7 @@
 mod audit;
 mod commands;
 mod credentials;
+mod outages;
 mod stored;
 
 use std::{
@@ -15,7 +16,6 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 pub use audit::{AuditEvent, AuditMark};
-use http::Request;
 use k8s_openapi::api::{
     authentication::v1::{TokenRequest, TokenRequestSpec},
     core::v1::{Namespace, ServiceAccount},
@@ -29,8 +29,7 @@ use tokio::{io::AsyncWriteExt, sync::Mutex};
 
 use self::{audit::read_events, commands::Layout, credentials::write_kubeconfig};
 use crate::{
-    ChildProcess, ControlPlaneBinary, Scratch, Signal, await_condition, control_plane_binary,
-    random_hex,
+    ChildProcess, ControlPlaneBinary, Scratch, await_condition, control_plane_binary, random_hex,
 };
 
 /// A cold start on a busy machine of 2 cores; a warm one takes 4 s.
@@ -46,7 +45,7 @@ pub struct ControlPlane {
     // Declared before the folder: fields drop in this order, and the processes write there.
     controller_manager: Mutex<Option<ChildProcess>>,
     api_server: Mutex<Option<ChildProcess>>,
-    etcd: ChildProcess,
+    etcd: Mutex<Option<ChildProcess>>,
     layout: Layout,
     kubectl: PathBuf,
     _scratch: Scratch,
@@ -61,15 +60,15 @@ impl ControlPlane {
         let scratch = Scratch::new("control-plane")?;
         let layout = Layout::new(scratch.path())?;
         credentials::write(&layout)?;
-        let etcd = control_plane_binary(ControlPlaneBinary::Etcd).await?;
         let control_plane = Self {
             controller_manager: Mutex::new(None),
             api_server: Mutex::new(None),
-            etcd: ChildProcess::spawn("etcd", &layout.etcd(&etcd), &layout.log("etcd"))?,
+            etcd: Mutex::new(None),
             layout,
             kubectl: control_plane_binary(ControlPlaneBinary::Kubectl).await?,
             _scratch: scratch,
         };
+        control_plane.start_etcd().await?;
         control_plane.start_api_server().await?;
         Ok(control_plane)
     }
@@ -90,82 +89,6 @@ impl ControlPlane {
     /// Where the kubeconfig cannot be read.
     pub async fn client(&self) -> Result<Client> {
         client(&self.kubeconfig()).await
-    }
-
-    /// Starts the API server, on its port and with its data, and waits until it is ready.
-    ///
-    /// # Errors
-    /// With the end of its log.
-    pub async fn start_api_server(&self) -> Result<()> {
-        let mut running = self.api_server.lock().await;
-        let binary = control_plane_binary(ControlPlaneBinary::KubeApiserver).await?;
-        let command = self.layout.api_server(&binary);
-        let log = self.layout.log("kube-apiserver");
-        let process = ChildProcess::spawn("kube-apiserver", &command, &log)?;
-        process
-            .await_start(START_LIMIT, async || {
-                // The API server makes the certificate when it starts for the first time.
-                if !self.layout.certificate().exists() {
-                    return Ok(None);
-                }
-                let request = Request::get("/readyz").body(Vec::new())?;
-                let answer = self.client().await?.request_text(request).await?;
-                Ok((answer == "ok").then_some(()))
-            })
-            .await
-            .with_context(|| self.etcd.log_tail(5))?;
-        *running = Some(process);
-        Ok(())
-    }
-
-    /// Stops the API server; etcd and its data stay.
-    ///
-    /// # Errors
-    /// Where it does not end.
-    pub async fn stop_api_server(&self) -> Result<()> {
-        if let Some(process) = self.api_server.lock().await.take() {
-            process.stop(STOP_LIMIT).await?;
-        }
-        Ok(())
-    }
-
-    /// Freezes the API server by SIGSTOP: connections stay open and nothing answers.
-    ///
-    /// # Errors
-    /// Where it does not run.
-    pub async fn freeze_api_server(&self) -> Result<()> {
-        self.signal_api_server(Signal::STOP).await
-    }
-
-    /// Lets a frozen API server go on.
-    ///
-    /// # Errors
-    /// Where it does not run.
-    pub async fn thaw_api_server(&self) -> Result<()> {
-        self.signal_api_server(Signal::CONT).await
-    }
-
-    /// Freezes etcd by SIGSTOP: the API server answers, and can neither read nor write.
-    ///
-    /// # Errors
-    /// Where it does not run.
-    pub fn freeze_etcd(&self) -> Result<()> {
-        self.etcd.signal(Signal::STOP)
-    }
-
-    /// Lets a frozen etcd go on.
-    ///
-    /// # Errors
-    /// Where it does not run.
-    pub fn thaw_etcd(&self) -> Result<()> {
-        self.etcd.signal(Signal::CONT)
-    }
-
-    async fn signal_api_server(&self, signal: Signal) -> Result<()> {
-        match &*self.api_server.lock().await {
-            Some(process) => process.signal(signal),
-            None => bail!("the API server is stopped"),
-        }
     }
 
     /// Starts the controller manager's garbage collector, and its controllers of namespaces and of

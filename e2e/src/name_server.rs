@@ -1,7 +1,7 @@
 //! Name servers from Debian's packages, each on a loopback port and in a folder of its own.
 
 mod daemon;
-mod query;
+pub(crate) mod query;
 mod tsig;
 
 use std::{ops::Deref, time::Duration};

@@ -84,17 +84,35 @@ impl Operator {
     /// # Errors
     /// With the end of the log where it does not become ready.
     pub async fn start_again(&self) -> Result<()> {
+        self.launch().await?;
+        self.await_ready(START_LIMIT).await
+    }
+
+    /// Starts it, on the same ports, and does not wait for anything: it cannot become ready while
+    /// there is no API server.
+    ///
+    /// # Errors
+    /// Where it runs already.
+    pub async fn launch(&self) -> Result<()> {
         let mut running = self.process.lock().await;
         ensure!(running.is_none(), "the operator runs already");
-        let process = ChildProcess::spawn("dynhost", &self.command, &self.log())?;
-        process
-            .await_start(START_LIMIT, async || {
-                let answer = http::get(self.admin_address, "/readyz", None).await?;
-                Ok((answer.status == 200).then_some(()))
-            })
-            .await?;
-        *running = Some(process);
+        *running = Some(ChildProcess::spawn("dynhost", &self.command, &self.log())?);
         Ok(())
+    }
+
+    /// Waits until it is ready.
+    ///
+    /// # Errors
+    /// With the end of the log: at once where it has ended, else after `limit`.
+    pub async fn await_ready(&self, limit: Duration) -> Result<()> {
+        let running = self.process.lock().await;
+        let process = running.as_ref().context("the operator is stopped")?;
+        let ready = async || {
+            let answer = http::get(self.admin_address, "/readyz", None).await?;
+            ensure!(answer.status == 200, "it says {:?}", answer.text());
+            Ok(Some(()))
+        };
+        process.await_start(limit, ready).await
     }
 
     /// Where clients send updates.

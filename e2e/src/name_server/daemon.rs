@@ -115,6 +115,16 @@ impl Daemon {
         Ok(())
     }
 
+    /// Ends it by SIGKILL.
+    ///
+    /// # Errors
+    /// Where it does not run.
+    pub async fn kill(&self) -> Result<()> {
+        let process = self.process.lock().await.take();
+        process.context("it is stopped")?.kill().await?;
+        Ok(())
+    }
+
     /// Freezes it: connections stay open and nothing answers.
     ///
     /// # Errors

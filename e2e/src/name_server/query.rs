@@ -33,7 +33,7 @@ pub struct Answer {
 }
 
 /// Asks for one RRset. Records of other types (a CNAME in the way) are left out.
-pub(super) async fn ask(server: SocketAddr, name: &str, record_type: RecordType) -> Result<Answer> {
+pub(crate) async fn ask(server: SocketAddr, name: &str, record_type: RecordType) -> Result<Answer> {
     let wire = question(name, record_type)?.to_vec()?;
     let mut stream = connect(server, &wire).await?;
     let message = read_message(&mut stream).await?;

@@ -145,7 +145,7 @@ async fn no_etcd(stack: &Stack, hosts: &[Host<'_>]) -> Result<()> {
         anyhow::bail!("too few hosts");
     };
     changed.report_until_good("198.51.100.3").await?;
-    stack.control_plane.freeze_etcd()?;
+    stack.control_plane.freeze_etcd().await?;
     let answer = changed.report("198.51.100.4").await?;
     ensure!(is_unavailable(&answer), "{answer:?}");
     // In doubt, and so written again, whatever the index says.
@@ -160,7 +160,7 @@ async fn no_etcd(stack: &Stack, hosts: &[Host<'_>]) -> Result<()> {
         .await?;
     ensure!(wrong.status == 401, "{wrong:?}");
 
-    stack.control_plane.thaw_etcd()?;
+    stack.control_plane.thaw_etcd().await?;
     changed.report_until_good("198.51.100.5").await?;
     ensure!(changed.stored_ipv4().await?.as_deref() == Some("198.51.100.5"));
     let hostname = &changed.object.spec.hostname;

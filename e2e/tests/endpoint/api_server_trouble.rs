@@ -76,12 +76,27 @@ async fn without_an_api_server_changes_are_unavailable_and_nothing_acknowledged_
     };
     assert_eq!(report("198.51.100.1").await, ok("good 198.51.100.1"));
     assert_eq!(report("198.51.100.2").await, ok("good 198.51.100.2"));
+    let nas = zone.host("nas");
+    let key = stack.create_host(&nas).await.unwrap();
+    let repeat = async || {
+        let query = format!("hostname={}&myip=198.51.100.7", nas.spec.hostname);
+        update(&stack, &key, &query).await
+    };
+    assert_eq!(repeat().await, ok("good 198.51.100.7"));
 
     stack.control_plane.stop_api_server().await.unwrap();
     assert_eq!(report("198.51.100.3").await, unavailable());
     // Credentials and names are still known.
     let wrong = update(&stack, "wrong-horse-battery", "myip=198.51.100.3").await;
     assert_eq!(wrong, (401, "badauth".to_owned()));
+    // What is known to be stored is confirmed, until that was not heard of for 45 s.
+    assert_eq!(repeat().await, ok("nochg 198.51.100.7"));
+    let limit = Duration::from_secs(90);
+    let ended = await_condition("an equal report is not trusted", limit, async || {
+        let answer = repeat().await;
+        Ok((answer != ok("nochg 198.51.100.7")).then_some(answer))
+    });
+    assert_eq!(ended.await.unwrap(), unavailable());
 
     stack.control_plane.start_api_server().await.unwrap();
     let hosts = stack.hosts(&zone.namespace).await.unwrap();

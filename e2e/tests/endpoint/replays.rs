@@ -141,6 +141,36 @@ async fn an_endpoint_that_lags_behind_stores_no_older_message() {
 }
 
 #[tokio::test]
+async fn a_message_that_one_replica_took_is_refused_by_the_other() {
+    let stack = Stack::shared().await.unwrap();
+    // It may write DNS, too, as soon as nobody else does.
+    let other = stack.start_replica(Vec::new()).await.unwrap();
+    let zone = stack.create_zone(ZoneOptions::default()).await.unwrap();
+    let signer = Signer::new();
+    let spec = json!({"auth": {"publicKeys": [signer.public_key()]}});
+    let home = Home::new((stack, &other), &zone, "home", spec).await;
+    let at = now() - 60;
+    for (n, first, second) in [(1, &stack.operator, &other), (11, &other, &stack.operator)] {
+        let send = async |to: &Operator, n: i64| {
+            let address = format!("198.51.100.{n}");
+            let message = signer.signed(&home.name, at + n, [&address, "", ""]);
+            Caller::new(to).send(&message).await
+        };
+        for n in [n, n + 1] {
+            assert_eq!(send(first, n).await, ok(&format!("good 198.51.100.{n}")));
+        }
+        let stored = home.observed().await;
+        // Whether the other one has heard of it or not.
+        for _ in 0..3 {
+            assert_eq!(send(second, n).await, refused());
+        }
+        assert_eq!(home.observed().await, stored);
+        let newest = format!("198.51.100.{}", n + 1);
+        home.await_dns(&[newest.as_str()], &[]).await;
+    }
+}
+
+#[tokio::test]
 async fn all_signed_dialects_have_one_time() {
     let stack = Stack::shared().await.unwrap();
     let endpoint = replica::behind_proxies(stack).await;

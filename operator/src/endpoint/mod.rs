@@ -15,6 +15,7 @@ mod limits;
 mod observe;
 pub mod proxy_protocol;
 mod server;
+mod standstill;
 #[cfg(test)]
 mod tests;
 pub mod tls;

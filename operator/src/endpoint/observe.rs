@@ -10,8 +10,10 @@ use super::doubt::Doubts;
 use super::host_api::{HostApi, status_of};
 use super::host_lock::HostLocks;
 use super::limits::Budgets;
+use super::standstill::Standstill;
 use crate::index::Index;
 use crate::index::host::Host;
+use crate::leader::moment::Moment;
 use crate::metrics::Metrics;
 use crate::under_way::Calls;
 use crate::update::decide::{Addresses, Decision, News, Reliance, SignedTime, decide};
@@ -39,6 +41,7 @@ pub(super) struct Observer {
     permits: Semaphore,
     locks: HostLocks,
     doubts: Doubts,
+    standstill: Standstill,
 }
 
 /// What became of a report.
@@ -80,6 +83,9 @@ pub(super) enum ObserveError {
     /// Others stored something each time.
     #[error("the host changed during each of {ATTEMPTS} attempts")]
     Contended,
+    /// Nothing was stored.
+    #[error("the process stood still, and the request may be an old one")]
+    Old,
     /// Where a write was under way the host is in doubt from here on.
     #[error("there was no time left")]
     TooLate,
@@ -104,7 +110,13 @@ impl Observer {
             permits: Semaphore::new(MAX_PATCHES),
             locks: HostLocks::default(),
             doubts: Doubts::default(),
+            standstill: Standstill::new(Moment::now()),
         }
+    }
+
+    /// Has to be called once in each [`PULSE`](super::standstill::PULSE).
+    pub(super) fn pulse(&self) {
+        self.standstill.look(Moment::now());
     }
 
     /// What becomes of a report that needs no write; `None`: it needs one.
@@ -122,6 +134,9 @@ impl Observer {
         host: &Host,
         reported: Reported<'_>,
     ) -> Result<Observed, ObserveError> {
+        if self.standstill.look(Moment::now()) {
+            return Err(ObserveError::Old);
+        }
         if !self.budgets.may_change(&host.meta.uid) {
             return Ok(Observed::TooOften);
         }

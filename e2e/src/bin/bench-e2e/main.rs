@@ -13,22 +13,17 @@ mod dead_zone;
 mod endpoint;
 mod floor;
 mod load;
-mod machine;
-mod memory;
-mod population;
 mod product;
-mod raw_zone;
-mod report;
-mod request;
 mod scale;
-mod serial_watch;
 mod single;
-mod timing;
 
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::{Parser, Subcommand, ValueEnum};
+use dynhost_e2e::measure::{
+    machine, memory, population, raw_zone, report, request, serial_watch, timing,
+};
 use dynhost_e2e::stack::{Stack, StackOptions, ZoneOptions};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 

@@ -1,15 +1,14 @@
-//! Random operations on a zone that others use too, held against a model of a few dozen lines.
+//! SeededRandom operations on a zone that others use too, held against a model of a few dozen lines.
 
 mod operation;
 mod play;
-mod random;
 mod world;
 
 use anyhow::{Context, Result};
-use dynhost_e2e::{CrashPoint, When, random_hex};
+use dynhost_e2e::{CrashPoint, SeededRandom, When, random_hex};
 use futures::{StreamExt, TryStreamExt, stream};
 
-use self::{operation::Operation, play::Play, random::Random, world::World};
+use self::{operation::Operation, play::Play, world::World};
 use super::lane::{LANES, Lane};
 
 /// What others have in the zone at first: at names of their own, beside hosts, and in the way.
@@ -57,7 +56,7 @@ async fn no_foreign_record_ever_changes_and_every_host_has_what_the_model_says()
 }
 
 async fn check(lane: &Lane, seed: u64) -> Result<()> {
-    let mut random = Random(seed);
+    let mut random = SeededRandom(seed);
     lane.seam().begin(None);
     let play = Play::begin(lane, &FOREIGN).await?;
     let mut world = World {
@@ -84,7 +83,7 @@ struct Burst {
 }
 
 impl Burst {
-    fn choose(world: &mut World, random: &mut Random) -> Self {
+    fn choose(world: &mut World, random: &mut SeededRandom) -> Self {
         let mut operations = world.choose_settled(random).unwrap_or_default();
         let bind_is_away = operations.is_empty() && random.once_in(6);
         let number = operations.len() + 1 + random.below(BURST);

@@ -1,9 +1,8 @@
 //! What may happen next, and what it makes of the model.
 
-use super::{
-    random::Random,
-    world::{Host, Told, World},
-};
+use dynhost_e2e::SeededRandom;
+
+use super::world::{Host, Told, World};
 
 /// The first labels that hosts ask for.
 pub(super) const LABELS: [&str; 6] = ["h1", "h2", "h3", "h4", "h5", "h6"];
@@ -38,7 +37,11 @@ pub(super) enum Operation {
 impl World {
     /// What may be done while others of its kind are under way: what comes of it does not depend on
     /// what has been written in between.
-    pub(super) fn choose(&mut self, random: &mut Random, may_delete: bool) -> Option<Operation> {
+    pub(super) fn choose(
+        &mut self,
+        random: &mut SeededRandom,
+        may_delete: bool,
+    ) -> Option<Operation> {
         let objects: Vec<String> = self.hosts.keys().cloned().collect();
         let object = random.pick(&objects);
         match random.below(12) {
@@ -85,7 +88,7 @@ impl World {
     }
 
     /// What is done when all before it is done.
-    pub(super) fn choose_settled(&mut self, random: &mut Random) -> Option<Vec<Operation>> {
+    pub(super) fn choose_settled(&mut self, random: &mut SeededRandom) -> Option<Vec<Operation>> {
         let label = random.pick(&LABELS)?;
         match random.below(8) {
             0 => {
@@ -103,7 +106,7 @@ impl World {
         }
     }
 
-    fn create(&mut self, random: &mut Random) -> Operation {
+    fn create(&mut self, random: &mut SeededRandom) -> Operation {
         self.created += 1;
         let object = format!("host-{:04}", self.created);
         let label = LABELS[random.below(LABELS.len())];
@@ -176,7 +179,7 @@ impl World {
     }
 
     /// Somebody else's records at names that no host asks for.
-    fn own_records(&mut self, random: &mut Random) -> Option<Vec<Operation>> {
+    fn own_records(&mut self, random: &mut SeededRandom) -> Option<Vec<Operation>> {
         let name = random.pick(&["www", "text", "new", "deep.new", "*", "_sip._tcp"])?;
         let data = match name {
             "_sip._tcp" => format!("SRV 0 5 {} sip.example.net.", 5060 + random.below(3)),
@@ -200,7 +203,7 @@ impl World {
     fn put_in_the_way(
         &mut self,
         label: &'static str,
-        random: &mut Random,
+        random: &mut SeededRandom,
     ) -> Option<Vec<Operation>> {
         if self.written.contains_key(label) {
             return None;
@@ -252,7 +255,11 @@ impl World {
     }
 
     /// Somebody else makes a host's name their own.
-    fn take_over(&mut self, label: &'static str, random: &mut Random) -> Option<Vec<Operation>> {
+    fn take_over(
+        &mut self,
+        label: &'static str,
+        random: &mut SeededRandom,
+    ) -> Option<Vec<Operation>> {
         let object = self.undisturbed_holder(label)?;
         let written = self.written.get(label)?.clone();
         if self.hosts.get(&object)?.aliases || written.has_aliases() {
@@ -272,7 +279,11 @@ impl World {
     }
 
     /// Somebody breaks what a host has in DNS, then the host is updated or deleted.
-    fn disturb(&mut self, label: &'static str, random: &mut Random) -> Option<Vec<Operation>> {
+    fn disturb(
+        &mut self,
+        label: &'static str,
+        random: &mut SeededRandom,
+    ) -> Option<Vec<Operation>> {
         let object = self.undisturbed_holder(label)?;
         let written = self.written.get(label)?;
         let marker = format!("update delete _dynhost.{label} TXT");
@@ -305,7 +316,7 @@ impl World {
     }
 
     /// An address that the host's client has not reported last.
-    fn news(&self, object: &str, random: &mut Random) -> String {
+    fn news(&self, object: &str, random: &mut SeededRandom) -> String {
         let last = self.hosts.get(object).and_then(|host| host.ipv4.clone());
         let mut address = ipv4(random);
         while last == Some(Some(address.clone())) {
@@ -315,10 +326,10 @@ impl World {
     }
 }
 
-fn ipv4(random: &mut Random) -> String {
+fn ipv4(random: &mut SeededRandom) -> String {
     format!("198.51.100.{}", 1 + random.below(5))
 }
 
-fn ipv6(random: &mut Random) -> String {
+fn ipv6(random: &mut SeededRandom) -> String {
     format!("2001:db8:1::{}", 1 + random.below(5))
 }

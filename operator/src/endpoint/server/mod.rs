@@ -27,12 +27,13 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, interval, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use super::Endpoint;
 use super::handler::handle;
 use super::proxy_protocol::read_header;
+use super::standstill::PULSE;
 use crate::update::client_address::Connection as Client;
 use begun::Begun;
 use connection::Connection;
@@ -96,11 +97,13 @@ pub async fn serve(ports: Ports, endpoint: Arc<Endpoint>, shutdown: impl Future<
     let connections = Arc::new(Connections::new(limits, endpoint.metrics.clone()));
     let server = Arc::new(Server::new(endpoint));
     let mut sweep = pin!(sleep(connections.sweep()));
+    let mut pulse = interval(PULSE);
     let mut tasks = JoinSet::new();
     let mut shutdown = pin!(shutdown);
     loop {
         tokio::select! {
             () = &mut shutdown => break,
+            _ = pulse.tick() => server.endpoint.observer.pulse(),
             Some(_) = tasks.join_next() => {}
             () = &mut sweep => sweep.as_mut().reset(Instant::now() + connections.sweep()),
             (accepted, tls) = ports.accept() => match accepted {
@@ -122,7 +125,16 @@ pub async fn serve(ports: Ports, endpoint: Arc<Endpoint>, shutdown: impl Future<
     }
     drop(ports);
     connections.finish();
-    let rest = async { while tasks.join_next().await.is_some() {} };
+    let rest = async {
+        loop {
+            tokio::select! {
+                ended = tasks.join_next() => if ended.is_none() {
+                    break;
+                },
+                _ = pulse.tick() => server.endpoint.observer.pulse(),
+            }
+        }
+    };
     // What is left then is dropped, and its hosts with it.
     let _ = timeout(GRACE, rest).await;
 }

@@ -1,9 +1,10 @@
 //! Choices that a seed decides.
 
 /// SplitMix64 (Steele, Lea and Flood 2014).
-pub(super) struct Random(pub(super) u64);
+#[derive(Clone, Debug)]
+pub struct SeededRandom(pub u64);
 
-impl Random {
+impl SeededRandom {
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -12,17 +13,17 @@ impl Random {
     }
 
     /// Less than `bound`, which is not 0.
-    pub(super) fn below(&mut self, bound: usize) -> usize {
-        usize::try_from(self.next() % u64::try_from(bound).unwrap()).unwrap()
+    pub fn below(&mut self, bound: usize) -> usize {
+        (self.next() % bound as u64) as usize
     }
 
     /// Once in so many times.
-    pub(super) fn once_in(&mut self, times: usize) -> bool {
+    pub fn once_in(&mut self, times: usize) -> bool {
         self.below(times) == 0
     }
 
     /// `None` where there is nothing to choose from.
-    pub(super) fn pick<T: Clone>(&mut self, all: &[T]) -> Option<T> {
+    pub fn pick<T: Clone>(&mut self, all: &[T]) -> Option<T> {
         (!all.is_empty()).then(|| all[self.below(all.len())].clone())
     }
 }

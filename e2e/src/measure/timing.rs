@@ -4,10 +4,10 @@ use std::time::Duration;
 
 /// Durations in milliseconds, sorted.
 #[derive(Clone)]
-pub(crate) struct Timing(Vec<f64>);
+pub struct Timing(Vec<f64>);
 
 impl Timing {
-    pub(crate) fn new(durations: impl IntoIterator<Item = Duration>) -> Self {
+    pub fn new(durations: impl IntoIterator<Item = Duration>) -> Self {
         let mut all: Vec<f64> = durations
             .into_iter()
             .map(|duration| duration.as_secs_f64() * 1000.0)
@@ -17,23 +17,27 @@ impl Timing {
     }
 
     /// Both, as one.
-    pub(crate) fn and(self, other: Self) -> Self {
+    pub fn and(self, other: Self) -> Self {
         let mut all = self.0;
         all.extend(other.0);
         all.sort_by(f64::total_cmp);
         Self(all)
     }
 
-    pub(crate) fn count(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.0.len()
     }
 
-    pub(crate) fn p50(&self) -> f64 {
+    pub fn p50(&self) -> f64 {
         self.quantile(50)
     }
 
-    pub(crate) fn p99(&self) -> f64 {
+    pub fn p99(&self) -> f64 {
         self.quantile(99)
+    }
+
+    pub fn max(&self) -> f64 {
+        self.quantile(100)
     }
 
     fn quantile(&self, percent: usize) -> f64 {
@@ -45,7 +49,7 @@ impl Timing {
     }
 
     /// A row of the table.
-    pub(crate) fn row(&self, what: &str) -> String {
+    pub fn row(&self, what: &str) -> String {
         let (n, p50, p99) = (self.count(), self.p50(), self.p99());
         format!("| {what} | {n} | {p50:.2} ms | {p99:.2} ms |\n")
     }

@@ -2,11 +2,11 @@
 
 use std::net::Ipv4Addr;
 
+use crate::stack::{Stack, Zone};
 use anyhow::{Context as _, Result};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use dynhost::record::marker::HostDigest;
-use dynhost_e2e::stack::{Stack, Zone};
 use http::Request;
 use serde_json::Value;
 

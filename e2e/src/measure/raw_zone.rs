@@ -4,10 +4,10 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::TsigKey;
 use anyhow::{Result, ensure};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use dynhost_e2e::TsigKey;
 use hickory_net::proto::op::{Message, MessageType, OpCode, Query, UpdateMessage as _};
 use hickory_net::proto::rr::rdata::{A, TXT, tsig};
 use hickory_net::proto::rr::{DNSClass, Name, RData, Record, RecordType, TSigner};
@@ -19,19 +19,19 @@ const TTL: u32 = 60;
 const FUDGE_SECONDS: u16 = 300;
 
 /// Messages in flight.
-pub(crate) const WINDOW: usize = 4;
+pub const WINDOW: usize = 4;
 
 /// An address and its marker, as the product writes them.
-pub(crate) struct Write {
-    pub(crate) hostname: String,
-    pub(crate) address: Ipv4Addr,
-    pub(crate) marker: String,
+pub struct Write {
+    pub hostname: String,
+    pub address: Ipv4Addr,
+    pub marker: String,
     /// The marker that must be there; `None`: nothing may be there.
-    pub(crate) former: Option<String>,
+    pub former: Option<String>,
 }
 
 /// A zone on its primary.
-pub(crate) struct RawZone {
+pub struct RawZone {
     server: SocketAddr,
     apex: Name,
     signer: TSigner,
@@ -39,7 +39,7 @@ pub(crate) struct RawZone {
 }
 
 impl RawZone {
-    pub(crate) fn new(server: SocketAddr, apex: &str, key: &TsigKey) -> Result<Self> {
+    pub fn new(server: SocketAddr, apex: &str, key: &TsigKey) -> Result<Self> {
         Ok(Self {
             server,
             apex: absolute(apex)?,
@@ -54,12 +54,7 @@ impl RawZone {
     }
 
     /// Writes all over one connection, `batch` names to a message and `window` messages in flight.
-    pub(crate) async fn write(
-        &mut self,
-        writes: &[Write],
-        batch: usize,
-        window: usize,
-    ) -> Result<()> {
+    pub async fn write(&mut self, writes: &[Write], batch: usize, window: usize) -> Result<()> {
         let mut stream = TcpStream::connect(self.server).await?;
         stream.set_nodelay(true)?;
         let mut in_flight = 0;

@@ -5,17 +5,17 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 
 /// Resident memory in MiB.
-pub(crate) fn resident(pid: u32) -> Result<f64> {
+pub fn resident(pid: u32) -> Result<f64> {
     field(pid, "VmRSS:")
 }
 
 /// The peak of resident memory in MiB, since the start or since [`reset_peak`].
-pub(crate) fn peak(pid: u32) -> Result<f64> {
+pub fn peak(pid: u32) -> Result<f64> {
     field(pid, "VmHWM:")
 }
 
 /// Begins a new peak.
-pub(crate) fn reset_peak(pid: u32) -> Result<()> {
+pub fn reset_peak(pid: u32) -> Result<()> {
     let file = format!("/proc/{pid}/clear_refs");
     std::fs::write(&file, "5").with_context(|| format!("writing {file}"))
 }
@@ -31,7 +31,7 @@ fn field(pid: u32, name: &str) -> Result<f64> {
 }
 
 /// The time that all threads of a process have run, to the nanosecond.
-pub(crate) fn cpu_time(pid: u32) -> Result<Duration> {
+pub fn cpu_time(pid: u32) -> Result<Duration> {
     let mut all = Duration::ZERO;
     for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
         let schedule = std::fs::read_to_string(task?.path().join("schedstat"))?;

@@ -19,13 +19,13 @@ const QUIET: Duration = Duration::from_millis(500);
 const LIMIT: Duration = Duration::from_secs(2);
 
 /// Follows the serial of a zone's SOA until it is dropped.
-pub(crate) struct SerialWatch {
+pub struct SerialWatch {
     last: tokio::sync::watch::Receiver<Instant>,
     task: JoinHandle<Result<()>>,
 }
 
 impl SerialWatch {
-    pub(crate) async fn start(server: SocketAddr, apex: &str) -> Result<Self> {
+    pub async fn start(server: SocketAddr, apex: &str) -> Result<Self> {
         let mut name = Name::from_ascii(apex)?;
         name.set_fqdn(true);
         let mut question = Message::query();
@@ -49,7 +49,7 @@ impl SerialWatch {
     }
 
     /// Waits until the zone rests, and says when it last changed (or when this began).
-    pub(crate) async fn rest(&self) -> Result<Instant> {
+    pub async fn rest(&self) -> Result<Instant> {
         loop {
             let last = *self.last.borrow();
             let Some(wait) = QUIET.checked_sub(last.elapsed()) else {

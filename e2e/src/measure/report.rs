@@ -1,20 +1,20 @@
 //! What is printed and written: figures beside their targets, and the tables behind them.
 
 /// A figure that has a target.
-pub(crate) struct Target {
-    pub(crate) what: String,
+pub struct Target {
+    pub what: String,
     /// What API server and name server take by themselves.
-    pub(crate) floor: Option<String>,
-    pub(crate) product: String,
+    pub floor: Option<String>,
+    pub product: String,
     /// Of the product to the floor.
-    pub(crate) ratio: Option<f64>,
-    pub(crate) target: &'static str,
-    pub(crate) is_met: bool,
+    pub ratio: Option<f64>,
+    pub target: &'static str,
+    pub is_met: bool,
 }
 
 impl Target {
     /// A figure without floor.
-    pub(crate) fn alone(what: &str, product: String, target: &'static str, is_met: bool) -> Self {
+    pub fn alone(what: &str, product: String, target: &'static str, is_met: bool) -> Self {
         Self {
             what: what.to_owned(),
             floor: None,
@@ -27,20 +27,20 @@ impl Target {
 }
 
 /// One group's tables, and its figures that have targets.
-pub(crate) struct Part {
-    pub(crate) page: String,
-    pub(crate) targets: Vec<Target>,
+pub struct Part {
+    pub page: String,
+    pub targets: Vec<Target>,
 }
 
 impl Part {
     /// What the terminal shows when the group has been measured.
-    pub(crate) fn show(&self) -> String {
+    pub fn show(&self) -> String {
         format!("{}\n{}", self.page, render(&self.targets))
     }
 }
 
 /// The targets of all groups in one table.
-pub(crate) fn render<'a>(targets: impl IntoIterator<Item = &'a Target>) -> String {
+pub fn render<'a>(targets: impl IntoIterator<Item = &'a Target>) -> String {
     let mut table =
         "| what | floor | dynhost | ratio | target | met |\n|---|---|---|---|---|---|\n".to_owned();
     for target in targets {
@@ -61,14 +61,14 @@ pub(crate) fn render<'a>(targets: impl IntoIterator<Item = &'a Target>) -> Strin
 }
 
 /// The middle one, the upper of two; NaN of none.
-pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
+pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     let mut all: Vec<f64> = values.into_iter().collect();
     all.sort_by(f64::total_cmp);
     all.get(all.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// Each with this many digits, such as `0.3 / 0.2`.
-pub(crate) fn each(values: &[f64], digits: usize) -> String {
+pub fn each(values: &[f64], digits: usize) -> String {
     let all: Vec<_> = values.iter().map(|v| format!("{v:.digits$}")).collect();
     all.join(" / ")
 }

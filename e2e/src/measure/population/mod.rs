@@ -9,19 +9,19 @@ mod template;
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 
+use crate::stack::{Stack, Zone, ZoneOptions, condition};
 use anyhow::{Result, ensure};
 use dynhost_crds::conditions::{ConditionStatus, ConditionType};
 use dynhost_crds::host::DynamicHost;
 use dynhost_crds::key;
-use dynhost_e2e::stack::{Stack, Zone, ZoneOptions, condition};
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use kube::api::{DeleteParams, ListParams, ObjectMeta, PostParams};
 
 use self::template::Template;
-use crate::product::await_quiet;
-use crate::raw_zone::{RawZone, WINDOW, Write};
-use crate::request::{Exchange, dyndns2};
+use super::await_quiet;
+use super::raw_zone::{RawZone, WINDOW, Write};
+use super::request::{Exchange, dyndns2};
 
 /// Objects that are put at a time, so that they are not all in memory here.
 const PUT: usize = 10_000;
@@ -29,15 +29,15 @@ const PUT: usize = 10_000;
 /// Names in a message.
 const BATCH: usize = 100;
 
-pub(crate) struct Population {
-    pub(crate) zone: Zone,
+pub struct Population {
+    pub zone: Zone,
     template: Template,
     /// What each host reported last.
     addresses: Vec<Ipv4Addr>,
 }
 
 /// Another address for each host in each round, of a block that is public.
-pub(crate) fn address(round: usize, host: usize) -> Ipv4Addr {
+pub fn address(round: usize, host: usize) -> Ipv4Addr {
     const FIRST: u32 = u32::from_be_bytes([203, 1, 0, 0]);
     const ROUND: usize = 1 << 17;
     let offset = u32::try_from(round * ROUND + host).unwrap_or_default();
@@ -46,7 +46,7 @@ pub(crate) fn address(round: usize, host: usize) -> Ipv4Addr {
 
 impl Population {
     /// That many hosts of a zone of their own. The operator is stopped then.
-    pub(crate) async fn create(stack: &Stack, options: ZoneOptions, size: usize) -> Result<Self> {
+    pub async fn create(stack: &Stack, options: ZoneOptions, size: usize) -> Result<Self> {
         let options = ZoneOptions {
             ownership_id: Some("bench".to_owned()),
             ..options
@@ -79,7 +79,7 @@ impl Population {
     }
 
     /// Adds hosts up to that many. The operator must be stopped.
-    pub(crate) async fn grow(&mut self, stack: &Stack, size: usize) -> Result<()> {
+    pub async fn grow(&mut self, stack: &Stack, size: usize) -> Result<()> {
         let (bind, zone) = (&stack.bind, &self.zone);
         let mut records = RawZone::new(bind.address(), &zone.apex, &zone.key)?;
         while self.addresses.len() < size {
@@ -122,7 +122,7 @@ impl Population {
     }
 
     /// The first write of a host's records.
-    pub(crate) fn write(&self, host: usize) -> Write {
+    pub fn write(&self, host: usize) -> Write {
         Write {
             hostname: self.hostname(host),
             address: address(0, host),
@@ -131,21 +131,21 @@ impl Population {
         }
     }
 
-    pub(crate) fn size(&self) -> usize {
+    pub fn size(&self) -> usize {
         self.addresses.len()
     }
 
     /// The DynamicHost's name.
-    pub(crate) fn name(&self, host: usize) -> String {
+    pub fn name(&self, host: usize) -> String {
         template::name(host)
     }
 
-    pub(crate) fn hostname(&self, host: usize) -> String {
+    pub fn hostname(&self, host: usize) -> String {
         format!("{}.{}", template::name(host), self.zone.apex)
     }
 
     /// A report of another address, which is what the host should have from now on.
-    pub(crate) fn report(&mut self, host: usize, round: usize) -> Exchange {
+    pub fn report(&mut self, host: usize, round: usize) -> Exchange {
         let address = self.set(host, round);
         let token = self.template.token(host);
         Exchange {
@@ -156,7 +156,7 @@ impl Population {
     }
 
     /// Notes that the host should have the address of that round.
-    pub(crate) fn set(&mut self, host: usize, round: usize) -> Ipv4Addr {
+    pub fn set(&mut self, host: usize, round: usize) -> Ipv4Addr {
         let address = address(round, host);
         if let Some(current) = self.addresses.get_mut(host) {
             *current = address;
@@ -165,7 +165,7 @@ impl Population {
     }
 
     /// How many hosts have address and marker in DNS.
-    pub(crate) async fn in_dns(&self, stack: &Stack) -> Result<usize> {
+    pub async fn in_dns(&self, stack: &Stack) -> Result<usize> {
         let records = stack.bind.dump(&self.zone.apex).await?;
         let mut addresses = HashMap::new();
         let mut markers = HashMap::new();
@@ -193,7 +193,7 @@ impl Population {
     }
 
     /// How many hosts' status says that they are published with the address that they should have.
-    pub(crate) async fn in_status(&self, stack: &Stack) -> Result<usize> {
+    pub async fn in_status(&self, stack: &Stack) -> Result<usize> {
         let hosts = stack.hosts(&self.zone.namespace).await?;
         let mut count = 0;
         let mut params = ListParams::default().limit(500);

@@ -1,10 +1,10 @@
 //! On what the figures were measured.
 
+use crate::stack::Stack;
 use anyhow::Result;
-use dynhost_e2e::stack::Stack;
 
 /// Machine, versions and date, as a Markdown list.
-pub(crate) async fn describe(stack: &Stack) -> Result<String> {
+pub async fn describe(stack: &Stack) -> Result<String> {
     let cpu = std::fs::read_to_string("/proc/cpuinfo")?;
     let model = cpu
         .lines()
@@ -18,7 +18,7 @@ pub(crate) async fn describe(stack: &Stack) -> Result<String> {
         .and_then(|kib| kib.trim().strip_suffix(" kB")?.parse::<u64>().ok())
         .unwrap_or_default();
     let kubernetes = stack.client().await?.apiserver_version().await?.git_version;
-    let named = dynhost_e2e::debian_program("named").await?;
+    let named = crate::debian_program("named").await?;
     let named = tokio::process::Command::new(named)
         .arg("-v")
         .output()
