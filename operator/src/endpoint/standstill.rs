@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn what_is_read_after_a_pause_may_have_waited_for_some_time() {
-        let at = |milliseconds| Moment::from_nanos(1_000_000 * milliseconds);
+        let at = |milliseconds: u64| Moment::from_nanos(1_000_000 * milliseconds);
         // Each look's moment, and what is said then.
         let looks = [
             (10_000, false),
