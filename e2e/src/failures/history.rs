@@ -105,11 +105,13 @@ mod tests {
     use super::Outcome::{Acknowledged as A, Unknown as U};
     use super::*;
 
+    /// The client's reports, what DNS has, and what that is.
+    type Row = (&'static [(u32, Outcome)], &'static [u32], Verdict);
+
     #[test]
     fn dns_has_the_last_acknowledged_value_or_a_later_one_that_was_sent() {
         use Verdict::{Lost, MayBeRight, Right, Stale, Strange};
-        // The client's reports, what DNS has, and what that is.
-        let rows: [(&[(u32, Outcome)], &[u32], Verdict); 20] = [
+        let rows: [Row; 20] = [
             (&[], &[], Right),
             (&[], &[1], Strange),
             (&[(1, A)], &[1], Right),

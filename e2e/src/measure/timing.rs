@@ -36,16 +36,16 @@ impl Timing {
         self.quantile(99)
     }
 
+    /// The longest.
     pub fn max(&self) -> f64 {
         self.quantile(100)
     }
 
+    /// The nearest rank: of fewer than 100, the 99th percentile is the longest.
     fn quantile(&self, percent: usize) -> f64 {
-        let last = self.0.len().saturating_sub(1);
-        self.0
-            .get(last * percent / 100)
-            .copied()
-            .unwrap_or(f64::NAN)
+        let rank = (self.0.len() * percent).div_ceil(100);
+        let value = self.0.get(rank.saturating_sub(1));
+        value.copied().unwrap_or(f64::NAN)
     }
 
     /// A row of the table.

@@ -12,11 +12,11 @@ use tokio::sync::{Mutex, MutexGuard, OnceCell};
 /// One client each.
 const HOSTS: usize = 200;
 
-/// One in four is a new address: as many changes as an operator that was built for debugging takes
+/// One in eight is a new address: as many changes as an operator that was built for debugging takes
 /// on two cores, which it shares with all that it is tested against.
 const PACE: Pace = Pace {
     rate: 200,
-    change_every: 4,
+    change_every: 8,
 };
 
 /// A report may wait for the longest pause between two attempts, which is a minute.
