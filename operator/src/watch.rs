@@ -21,6 +21,10 @@ use crate::index::object::{Listed, ObjectKey};
 /// A watch is asked to end after this long, so that its renewal shows that the API server is there.
 const RENEW_SECONDS: u32 = 30;
 
+/// How long a streamed list may take: 100,000 objects take a minute, and the most that kube lets us
+/// ask for is below 295.
+const LIST_SECONDS: u32 = 290;
+
 /// A watch that said nothing for this long is dropped: a half-open connection never says so itself.
 const SILENCE: Duration = Duration::from_secs(40);
 
@@ -196,6 +200,15 @@ pub async fn watch<K>(
                 continue;
             }
             Err(Interrupted::CannotStream) => resume = None,
+            Err(Interrupted::CutShort) => {
+                let kind = std::any::type_name::<K>();
+                tracing::warn!(
+                    kind,
+                    "a streamed list ended before it was whole: listed by pages"
+                );
+                heard.forget();
+                streaming = false;
+            }
             Err(Interrupted::Failed(error)) => {
                 tracing::warn!(kind = std::any::type_name::<K>(), %error, "watch interrupted");
             }
@@ -211,6 +224,8 @@ enum Interrupted {
     Expired,
     /// The API server refuses to stream the initial list (Kubernetes 1.33 has it switched off).
     CannotStream,
+    /// The streamed list ended before it was whole, and the next would as well.
+    CutShort,
     Failed(kube::Error),
 }
 
@@ -242,8 +257,8 @@ where
     }
 }
 
-/// Follows one watch request to its end. `resume` is the version to go on from; where it is `None`
-/// the objects are listed first.
+/// Follows one watch request to its end, or to that of the list. `resume` is the version to go on
+/// from; where it is `None` the objects are listed first.
 async fn follow<K>(
     api: &Api<K>,
     fields: Option<&str>,
@@ -259,7 +274,7 @@ where
     params.field_selector = fields.map(str::to_owned);
     let mut listed = None;
     if resume.is_none() && streaming {
-        params = params.initial_events();
+        params = params.initial_events().timeout(LIST_SECONDS);
         listed = Some(Listed::default());
     } else if resume.is_none() {
         let version = list(api, fields, heard, tell).await?;
@@ -271,8 +286,7 @@ where
     loop {
         let Some(event) = limited(stream.try_next()).await? else {
             return match listed {
-                // The stream ended before the list was whole.
-                Some(_) => Err(Interrupted::Expired),
+                Some(_) => Err(Interrupted::CutShort),
                 None => {
                     heard.now();
                     Ok(())
@@ -296,14 +310,15 @@ where
                 tell(Told::Gone(key));
             }
             WatchEvent::Bookmark(bookmark) => {
-                if bookmark
-                    .metadata
-                    .annotations
-                    .contains_key(INITIAL_EVENTS_END)
-                    && let Some(listed) = listed.take()
-                {
+                let annotations = &bookmark.metadata.annotations;
+                let is_end = annotations.contains_key(INITIAL_EVENTS_END);
+                if let Some(listed) = listed.take_if(|_| is_end) {
+                    *resume = Some(bookmark.metadata.resource_version);
                     tell(Told::Listed(listed));
+                    heard.now();
                     heard.listed.store(true, Ordering::Release);
+                    // What follows is renewed more often.
+                    return Ok(());
                 }
                 if listed.is_none() {
                     *resume = Some(bookmark.metadata.resource_version);
@@ -348,7 +363,75 @@ fn key_of(object: &impl Resource) -> ObjectKey {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+    use std::future::pending;
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use dynhost_crds::host::DynamicHost;
+    use http::{Request, Response};
+    use http_body_util::Full;
+    use kube::client::Body;
+    use tokio::sync::mpsc;
+
     use super::*;
+
+    /// The queries of a watch whose first requests are answered so, and the next one not at all.
+    async fn queries(answers: &'static [&'static str]) -> Vec<String> {
+        let (sender, mut asked) = mpsc::unbounded_channel();
+        let rest = Arc::new(Mutex::new(answers.iter()));
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let query = request.uri().query().unwrap_or_default().to_owned();
+            sender.send(query).unwrap();
+            let answer = rest.lock().unwrap().next();
+            async move {
+                match answer {
+                    Some(text) => Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(*text))),
+                    None => pending().await,
+                }
+            }
+        });
+        let api: Api<DynamicHost> = Api::all(kube::Client::new(service, "default"));
+        let heard = Heard::default();
+        let all = async {
+            let mut queries = Vec::new();
+            while queries.len() <= answers.len() {
+                queries.extend(asked.recv().await);
+            }
+            queries
+        };
+        tokio::select! {
+            queries = all => queries,
+            () = watch(api, None, &heard, |_| {}) => Vec::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_list_has_minutes_and_what_follows_is_renewed_soon() {
+        async fn check(answers: &'static [&'static str], expected: &[&[&str]]) {
+            let queries = queries(answers).await;
+            assert_eq!(queries.len(), expected.len(), "{queries:?}");
+            for (query, expected) in queries.iter().zip(expected) {
+                let parts: Vec<_> = query.split('&').collect();
+                let found = expected.iter().all(|part| parts.contains(part));
+                assert!(found, "{query} for {expected:?}");
+                let streams = expected.contains(&"sendInitialEvents=true");
+                assert_eq!(query.contains("sendInitialEvents"), streams, "{query}");
+            }
+        }
+        let streamed: &[&str] = &["sendInitialEvents=true", "timeoutSeconds=290"];
+        let end = r#"{"type": "BOOKMARK", "object": {"apiVersion": "dynhost.dev/v1alpha1",
+            "kind": "DynamicHost", "metadata": {"resourceVersion": "7",
+            "annotations": {"k8s.io/initial-events-end": "true"}}}}"#;
+        let end: &'static str = end.replace('\n', " ").leak();
+        let renewed: &[&str] = &["resourceVersion=7", "timeoutSeconds=30"];
+        check(vec![end].leak(), &[streamed, renewed]).await;
+        // It ends too soon.
+        let list = r#"{"apiVersion": "dynhost.dev/v1alpha1", "kind": "DynamicHostList",
+            "metadata": {"resourceVersion": "9"}, "items": []}"#;
+        let renewed: &[&str] = &["resourceVersion=9", "timeoutSeconds=30"];
+        check(vec!["", list].leak(), &[streamed, &["limit=500"], renewed]).await;
+    }
 
     #[test]
     fn we_are_in_sync_while_every_watch_is_heard() {
