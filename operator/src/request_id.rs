@@ -52,7 +52,7 @@ impl Traces {
         if traces.len() >= MOST {
             traces.retain(|_, (_, begun)| now.duration_since(*begun) < LIFE);
         }
-        if traces.len() < MOST {
+        if traces.len() < MOST || traces.contains_key(host) {
             traces.insert(host.clone(), (request, now));
         }
     }
@@ -103,5 +103,9 @@ mod tests {
             traces.begin(&number.to_string().into(), ids.next());
         }
         assert_eq!(traces.lock().len(), MOST);
+        // Whoever is remembered already is so with the last request.
+        let last = ids.next();
+        traces.begin(&"0".into(), last);
+        assert_eq!(traces.end(&"0".into()), Some(last));
     }
 }

@@ -191,6 +191,8 @@ pub async fn watch<K>(
                 continue;
             }
             Err(Interrupted::Expired) => {
+                let kind = std::any::type_name::<K>();
+                tracing::info!(kind, "the API server does not go on from here: listed anew");
                 // What was missed is not known before the next list is whole.
                 heard.forget();
                 resume = None;
