@@ -165,13 +165,10 @@ impl Client {
     }
 
     async fn report(&mut self, value: u32, turn: u32) -> Result<Outcome> {
-        for attempt in 0..ATTEMPTS {
-            let replica = {
-                let replicas = self.replicas.borrow();
-                // Each host asks all of them in turn.
-                let asked = self.number + turn as usize + attempt;
-                replicas[asked % replicas.len()]
-            };
+        let mut former = None;
+        for _ in 0..ATTEMPTS {
+            let replica = self.next_replica(turn, former)?;
+            former = Some(replica);
             let answer = self.send(replica, value).await?;
             self.reports.sent += u64::from(!matches!(answer, Answer::Unreached));
             match answer {
@@ -186,6 +183,16 @@ impl Client {
         }
         self.reports.failed += 1;
         Ok(Outcome::Unknown)
+    }
+
+    /// Each host asks all of them in turn, and another one than the one that has just failed it, though
+    /// the list may have changed meanwhile.
+    fn next_replica(&self, turn: u32, failed: Option<SocketAddr>) -> Result<SocketAddr> {
+        let replicas = self.replicas.borrow();
+        let first = self.number + turn as usize;
+        let in_turn = (0..replicas.len()).map(|step| replicas[(first + step) % replicas.len()]);
+        let mut others = in_turn.filter(|replica| Some(*replica) != failed);
+        others.next().or(failed).context("there are no replicas")
     }
 
     async fn send(&self, replica: SocketAddr, value: u32) -> Result<Answer> {

@@ -47,6 +47,13 @@ const HOLD_BACK: Duration = Duration::from_secs(1);
 /// After an error of `accept` (no file descriptors, most likely).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
+/// Connections that may wait in a listener's queue, as many as tokio has the kernel keep.
+const BACKLOG: usize = 1024;
+
+/// How long connections have at the end to send their first request: who was led here just before is
+/// served.
+const LAST_REQUESTS: Duration = Duration::from_millis(50);
+
 /// How long requests under way may take at the end: each is answered within this time.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -87,11 +94,34 @@ impl Ports {
             accepted = tls => accepted,
         }
     }
+
+    /// Listens no more, and gives the connections that the kernel has taken for us: they would be
+    /// reset with their listener.
+    fn close(self) -> Vec<(TcpStream, SocketAddr, Option<TlsAcceptor>)> {
+        let tls = self.tls.map(|(listener, tls)| (listener, Some(tls)));
+        let plain = self.plain.map(|listener| (listener, None));
+        let mut rest = Vec::new();
+        for (listener, tls) in plain.into_iter().chain(tls) {
+            let connections = taken_from_queue(listener);
+            rest.extend(connections.map(|(stream, peer)| (stream, peer, tls.clone())));
+        }
+        rest
+    }
+}
+
+fn taken_from_queue(listener: TcpListener) -> impl Iterator<Item = (TcpStream, SocketAddr)> {
+    let accept = |listener: &std::net::TcpListener| {
+        let (stream, peer) = listener.accept()?;
+        stream.set_nonblocking(true)?;
+        io::Result::Ok((TcpStream::from_std(stream)?, peer))
+    };
+    let listener = listener.into_std().ok();
+    std::iter::from_fn(move || accept(listener.as_ref()?).ok()).take(BACKLOG)
 }
 
 /// Serves clients until `shutdown`, then finishes the requests under way.
 ///
-/// Ends within 10 s after `shutdown`, since every request is answered by then.
+/// Ends within about 10 s after `shutdown`, since every request is answered by then.
 pub async fn serve(ports: Ports, endpoint: Arc<Endpoint>, shutdown: impl Future<Output = ()>) {
     let limits = endpoint.options.limits;
     let connections = Arc::new(Connections::new(limits, endpoint.metrics.clone()));
@@ -107,14 +137,7 @@ pub async fn serve(ports: Ports, endpoint: Arc<Endpoint>, shutdown: impl Future<
             Some(_) = tasks.join_next() => {}
             () = &mut sweep => sweep.as_mut().reset(Instant::now() + connections.sweep()),
             (accepted, tls) = ports.accept() => match accepted {
-                Ok((stream, peer)) => {
-                    let peer = peer.ip().to_canonical();
-                    let source = (!server.endpoint.trust.trusts(peer)).then(|| peer.into());
-                    if let Some(place) = connections.admit(source) {
-                        let tls = tls.cloned();
-                        tasks.spawn(server.clone().connection(stream, peer, tls, place));
-                    }
-                }
+                Ok((stream, peer)) => server.admit(&connections, &mut tasks, stream, peer, tls),
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept connections");
@@ -123,7 +146,10 @@ pub async fn serve(ports: Ports, endpoint: Arc<Endpoint>, shutdown: impl Future<
             },
         }
     }
-    drop(ports);
+    for (stream, peer, tls) in ports.close() {
+        server.admit(&connections, &mut tasks, stream, peer, tls.as_ref());
+    }
+    sleep(LAST_REQUESTS).await;
     connections.finish();
     let rest = async {
         loop {
@@ -158,6 +184,23 @@ impl Server {
             // A client that shuts its side down after the request still gets its answer.
             .half_close(true);
         Self { endpoint, http }
+    }
+
+    /// Serves a new connection, if there is a place for it.
+    fn admit(
+        self: &Arc<Self>,
+        connections: &Arc<Connections>,
+        tasks: &mut JoinSet<()>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        tls: Option<&TlsAcceptor>,
+    ) {
+        let peer = peer.ip().to_canonical();
+        let source = (!self.endpoint.trust.trusts(peer)).then(|| peer.into());
+        if let Some(place) = connections.admit(source) {
+            let tls = tls.cloned();
+            tasks.spawn(self.clone().connection(stream, peer, tls, place));
+        }
     }
 
     async fn connection(

@@ -1,6 +1,7 @@
 //! Slow, silent and too many connections.
 
 use std::future::pending;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -457,4 +458,24 @@ async fn at_the_end_only_requests_under_way_are_finished() {
     fixture.api_server.go_on();
     assert_eq!(busy.answer().await, "HTTP/1.1 200 OK good 198.51.100.7");
     assert!(busy.is_closed().await);
+}
+
+#[tokio::test]
+async fn who_came_before_the_end_is_served_though_nobody_had_heard_him_yet() {
+    let fixture = Fixture::limited(generous()).await;
+    // Nothing is awaited here, and so nothing is accepted.
+    let connect = |_| {
+        let mut stream = std::net::TcpStream::connect(fixture.address).unwrap();
+        io::Write::write_all(&mut stream, b"GET /ip HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        stream.set_nonblocking(true).unwrap();
+        Client(TcpStream::from_std(stream).unwrap())
+    };
+    let in_queue: Vec<_> = (0..3).map(connect).collect();
+    drop(fixture.stop);
+    for mut client in in_queue {
+        let answer = client.answer().await;
+        assert!(answer.starts_with("HTTP/1.1 503"), "{answer:?}");
+        assert!(client.is_closed().await);
+    }
+    assert!(TcpStream::connect(fixture.address).await.is_err());
 }
