@@ -18,8 +18,10 @@ use tokio::time::Instant;
 use crate::in_sync::{Moment, Unbroken};
 use crate::index::object::{Listed, ObjectKey};
 
-/// A watch is asked to end after this long, so that its renewal shows that the API server is there.
+/// A watch is asked to end after this long, so that its renewal shows that the API server is there;
+/// and so long where it could not be [confirmed](confirm) the last time.
 const RENEW_SECONDS: u32 = 30;
+const RENEW_SOON_SECONDS: u32 = 5;
 
 /// How long a streamed list may take: 100,000 objects take a minute, and the most that kube lets us
 /// ask for is below 295.
@@ -27,6 +29,9 @@ const LIST_SECONDS: u32 = 290;
 
 /// A watch that said nothing for this long is dropped: a half-open connection never says so itself.
 const SILENCE: Duration = Duration::from_secs(40);
+
+/// How long the API server may take to answer whether it can read what is stored.
+const CONFIRM: Duration = Duration::from_secs(10);
 
 /// Pauses between failed attempts: doubled from the first to the last.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
@@ -48,7 +53,7 @@ pub enum Told<K> {
     Listed(Listed),
 }
 
-/// When a watch last heard from the API server: an event, a bookmark or a renewal.
+/// When a watch last heard of what is stored: a list, an object, or a renewal that was confirmed.
 #[derive(Debug)]
 pub struct Heard {
     start: Instant,
@@ -182,9 +187,9 @@ pub async fn watch<K>(
 {
     let mut streaming = true;
     let mut pause = BACKOFF.0;
-    let mut resume: Option<String> = None;
+    let mut place = Place::default();
     loop {
-        let ended = follow(&api, fields, heard, &mut tell, streaming, &mut resume).await;
+        let ended = follow(&api, fields, heard, &mut tell, streaming, &mut place).await;
         match ended {
             Ok(()) => {
                 pause = BACKOFF.0;
@@ -195,13 +200,13 @@ pub async fn watch<K>(
                 tracing::info!(kind, "the API server does not go on from here: listed anew");
                 // What was missed is not known before the next list is whole.
                 heard.forget();
-                resume = None;
+                place.version = None;
             }
             Err(Interrupted::CannotStream) if streaming => {
-                (streaming, resume) = (false, None);
+                (streaming, place.version) = (false, None);
                 continue;
             }
-            Err(Interrupted::CannotStream) => resume = None,
+            Err(Interrupted::CannotStream) => place.version = None,
             Err(Interrupted::CutShort) => {
                 let kind = std::any::type_name::<K>();
                 tracing::warn!(
@@ -210,6 +215,11 @@ pub async fn watch<K>(
                 );
                 heard.forget();
                 streaming = false;
+            }
+            Err(Interrupted::Unconfirmed(error)) => {
+                let kind = std::any::type_name::<K>();
+                tracing::warn!(kind, %error, "the API server watches, but cannot read what is stored");
+                place.is_unconfirmed = true;
             }
             Err(Interrupted::Failed(error)) => {
                 tracing::warn!(kind = std::any::type_name::<K>(), %error, "watch interrupted");
@@ -228,7 +238,18 @@ enum Interrupted {
     CannotStream,
     /// The streamed list ended before it was whole, and the next would as well.
     CutShort,
+    /// The API server may be without its store.
+    Unconfirmed(kube::Error),
     Failed(kube::Error),
+}
+
+/// Where a watch goes on.
+#[derive(Default)]
+struct Place {
+    /// After this version; where there is none the objects are listed first.
+    version: Option<String>,
+    /// The last renewal was not confirmed.
+    is_unconfirmed: bool,
 }
 
 async fn list<K>(
@@ -259,37 +280,61 @@ where
     }
 }
 
-/// Follows one watch request to its end, or to that of the list. `resume` is the version to go on
-/// from; where it is `None` the objects are listed first.
+/// Finds out whether the API server can read what is stored. That it watches does not show it: without
+/// etcd it goes on from its cache, with bookmarks and renewals, for as long as that lasts. A list of
+/// no version is answered with the most recent one, for which etcd is asked ("resource versions" in
+/// the Kubernetes API concepts).
+async fn confirm<K>(api: &Api<K>, fields: Option<&str>) -> Result<(), Interrupted>
+where
+    K: Resource + Clone + DeserializeOwned + Debug,
+{
+    let mut params = ListParams::default().limit(1);
+    params.field_selector = fields.map(str::to_owned);
+    match tokio::time::timeout(CONFIRM, api.list_metadata(&params)).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(Interrupted::Unconfirmed(error)),
+        Err(elapsed) => Err(Interrupted::Unconfirmed(kube::Error::Service(
+            elapsed.into(),
+        ))),
+    }
+}
+
+/// Follows one watch request to its end, or to that of the list.
 async fn follow<K>(
     api: &Api<K>,
     fields: Option<&str>,
     heard: &Heard,
     tell: &mut impl FnMut(Told<K>),
     streaming: bool,
-    resume: &mut Option<String>,
+    place: &mut Place,
 ) -> Result<(), Interrupted>
 where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
-    let mut params = WatchParams::default().timeout(RENEW_SECONDS);
+    let renew = match place.is_unconfirmed {
+        true => RENEW_SOON_SECONDS,
+        false => RENEW_SECONDS,
+    };
+    let mut params = WatchParams::default().timeout(renew);
     params.field_selector = fields.map(str::to_owned);
     let mut listed = None;
-    if resume.is_none() && streaming {
+    if place.version.is_none() && streaming {
         params = params.initial_events().timeout(LIST_SECONDS);
         listed = Some(Listed::default());
-    } else if resume.is_none() {
+    } else if place.version.is_none() {
         let version = list(api, fields, heard, tell).await?;
-        *resume = Some(version);
+        place.version = Some(version);
     }
     // Without a version the API server streams a consistent list, never an old one from its cache.
-    let from = resume.clone().unwrap_or_default();
+    let from = place.version.clone().unwrap_or_default();
     let mut stream = limited(api.watch(&params, &from)).await?.boxed();
     loop {
         let Some(event) = limited(stream.try_next()).await? else {
             return match listed {
                 Some(_) => Err(Interrupted::CutShort),
                 None => {
+                    confirm(api, fields).await?;
+                    place.is_unconfirmed = false;
                     heard.now();
                     Ok(())
                 }
@@ -299,7 +344,7 @@ where
             WatchEvent::Added(object) | WatchEvent::Modified(object) => {
                 match &mut listed {
                     Some(listed) => listed.insert(&key_of(&object)),
-                    None => resume.clone_from(&object.meta().resource_version),
+                    None => place.version.clone_from(&object.meta().resource_version),
                 }
                 tell(Told::Object(Box::new(object)));
             }
@@ -307,7 +352,7 @@ where
                 let key = key_of(&object);
                 match &mut listed {
                     Some(listed) => listed.remove(&key),
-                    None => resume.clone_from(&object.meta().resource_version),
+                    None => place.version.clone_from(&object.meta().resource_version),
                 }
                 tell(Told::Gone(key));
             }
@@ -315,7 +360,7 @@ where
                 let annotations = &bookmark.metadata.annotations;
                 let is_end = annotations.contains_key(INITIAL_EVENTS_END);
                 if let Some(listed) = listed.take_if(|_| is_end) {
-                    *resume = Some(bookmark.metadata.resource_version);
+                    place.version = Some(bookmark.metadata.resource_version);
                     tell(Told::Listed(listed));
                     heard.now();
                     heard.listed.store(true, Ordering::Release);
@@ -323,8 +368,9 @@ where
                     return Ok(());
                 }
                 if listed.is_none() {
-                    *resume = Some(bookmark.metadata.resource_version);
+                    place.version = Some(bookmark.metadata.resource_version);
                 }
+                continue;
             }
             WatchEvent::Error(status) => return Err(status_error(status)),
         }
@@ -428,6 +474,22 @@ mod tests {
         let end: &'static str = end.replace('\n', " ").leak();
         let renewed: &[&str] = &["resourceVersion=7", "timeoutSeconds=30"];
         check(vec![end].leak(), &[streamed, renewed]).await;
+        // Its end is confirmed; where it cannot be, the next one is shorter.
+        let list = r#"{"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadataList",
+            "metadata": {"resourceVersion": "8"}, "items": []}"#;
+        let confirmed: &[&str] = &["limit=1"];
+        let expected = [streamed, renewed, confirmed, renewed];
+        check(vec![end, "", list].leak(), &expected).await;
+        let renewed_soon: &[&str] = &["resourceVersion=7", "timeoutSeconds=5"];
+        let expected = [
+            streamed,
+            renewed,
+            confirmed,
+            renewed_soon,
+            confirmed,
+            renewed,
+        ];
+        check(vec![end, "", "no list", "", list].leak(), &expected).await;
         // It ends too soon.
         let list = r#"{"apiVersion": "dynhost.dev/v1alpha1", "kind": "DynamicHostList",
             "metadata": {"resourceVersion": "9"}, "items": []}"#;

@@ -1,6 +1,6 @@
 //! Connections to the API server that are dead without a word, and an API server without etcd.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use dynhost_crds::{
@@ -21,6 +21,13 @@ const RECOVERY: Duration = Duration::from_secs(60);
 
 /// Hosts whose reports are sent at once, so that as many connections wait in the client's pool.
 const HOSTS: usize = 6;
+
+/// How long what is stored is confirmed though nothing is heard of it any more: 45 s, less the time
+/// since it was last heard of.
+const CONFIRMED: Duration = Duration::from_secs(10);
+
+/// And the time until the API server itself finds out.
+const TOO_OLD: Duration = Duration::from_secs(75);
 
 struct Host<'a> {
     stack: &'a Stack,
@@ -100,7 +107,8 @@ async fn the_api_server_has_a_bad_day() -> Result<()> {
             .await?;
     }
     half_open_connections(&stack, &hosts).await?;
-    no_etcd(&stack, &hosts).await
+    frozen_etcd(&stack, &hosts).await?;
+    etcd_gone_for_long(&stack, &hosts).await
 }
 
 /// Nothing tells the operator that its connections are dead: neither the watches' nor those that wait
@@ -140,7 +148,7 @@ async fn half_open_connections(stack: &Stack, hosts: &[Host<'_>]) -> Result<()> 
     Ok(())
 }
 
-async fn no_etcd(stack: &Stack, hosts: &[Host<'_>]) -> Result<()> {
+async fn frozen_etcd(stack: &Stack, hosts: &[Host<'_>]) -> Result<()> {
     let [changed, equal, ..] = hosts else {
         anyhow::bail!("too few hosts");
     };
@@ -170,4 +178,25 @@ async fn no_etcd(stack: &Stack, hosts: &[Host<'_>]) -> Result<()> {
     // What was sent into the freeze undoes nothing.
     ensure!(changed.stored_ipv4().await?.as_deref() == Some("198.51.100.5"));
     Ok(())
+}
+
+/// The API server goes on, and its watches with it; what it tells is as old as its last word from etcd.
+async fn etcd_gone_for_long(stack: &Stack, hosts: &[Host<'_>]) -> Result<()> {
+    let [_, equal, ..] = hosts else {
+        anyhow::bail!("too few hosts");
+    };
+    stack.control_plane.kill_etcd().await?;
+    let start = Instant::now();
+    let confirmed = await_condition("what is known is too old", TOO_OLD, async || {
+        let answer = equal.report("198.51.100.2").await?;
+        if is_unavailable(&answer) {
+            return Ok(Some(start.elapsed()));
+        }
+        ensure!(answer.text() == "nochg 198.51.100.2", "{answer:?}");
+        Ok(None)
+    })
+    .await?;
+    ensure!(confirmed > CONFIRMED, "after {confirmed:?}");
+    stack.control_plane.start_etcd().await?;
+    equal.report_until_good("198.51.100.6").await
 }
