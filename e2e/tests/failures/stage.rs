@@ -1,8 +1,26 @@
 //! Where one test at a time lets things fail.
 
-use anyhow::Result;
-use dynhost_e2e::{Stack, StackOptions};
+use std::{io::Write as _, time::Duration};
+
+use anyhow::{Result, ensure};
+use dynhost_e2e::{
+    Stack, StackOptions,
+    failures::{Inflicted, Pace, Replicas, Run, Summary},
+};
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
+
+/// One client each.
+const HOSTS: usize = 200;
+
+/// One in eight is a new address: as many changes as an operator that was built for debugging takes
+/// on two cores, which it shares with all that it is tested against.
+const PACE: Pace = Pace {
+    rate: 200,
+    change_every: 8,
+};
+
+/// A report may wait for the longest pause between two attempts, which is a minute.
+const LIMIT: Duration = Duration::from_secs(75);
 
 /// Servers; no operator.
 pub(crate) struct Stage(Stack);
@@ -24,4 +42,26 @@ impl Stage {
     pub(crate) fn stack(&self) -> &Stack {
         &self.0
     }
+
+    /// So many replicas, and clients that report to them.
+    pub(crate) async fn run(&self, replicas: usize) -> Result<Run<'_>> {
+        let arguments = ["--lease-duration", "2s"];
+        let replicas = Replicas::start(&self.0, replicas, &arguments).await?;
+        Run::start(&self.0, replicas, HOSTS, PACE).await
+    }
+}
+
+/// Ends the load and judges what DNS has then.
+pub(crate) async fn end(
+    run: Run<'_>,
+    what: String,
+    inflicted: Inflicted,
+    stops: usize,
+) -> Result<Summary> {
+    let summary = run.end(what, inflicted, stops, LIMIT).await?;
+    // Shown for tests that pass, too: what is printed by macros is not.
+    writeln!(std::io::stderr(), "\n{summary}")?;
+    ensure!(summary.is_right(), "{summary}\n{}", summary.logs);
+    ensure!(summary.reports.acknowledged > 0 && summary.reads > 0);
+    Ok(summary)
 }

@@ -37,7 +37,7 @@ use crate::provider::rfc2136::{KeyError, KeySource, Rfc2136};
 const CHECK: Duration = Duration::from_secs(60);
 
 /// The longest pause between attempts to reach a provider that does not answer.
-const RECHECK: Duration = Duration::from_secs(5);
+const RECHECK: Duration = Duration::from_secs(2);
 
 /// The shortest time between two looks at one zone: a burst of its hosts is one change of its status.
 pub(super) const PAUSE: Duration = Duration::from_millis(500);

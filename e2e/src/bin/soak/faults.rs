@@ -21,6 +21,12 @@ const PACE: Pace = Pace {
     change_every: 2,
 };
 
+/// Outages that take an hour in all are about their length: few reports, half of them new.
+const SLOW: Pace = Pace {
+    rate: 40,
+    change_every: 2,
+};
+
 /// A report may wait for the longest pause between two attempts, which is a minute.
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -29,7 +35,7 @@ const STOP: Duration = Duration::from_secs(8);
 
 /// The writer stands still for longer than the lease lasts, again and again.
 pub(crate) async fn stops(stack: &Stack, stops: usize) -> Result<Part> {
-    let run = start(stack, 2).await?;
+    let run = start(stack, 2, PACE).await?;
     for _ in 0..stops {
         run.replicas.stop_writer(STOP).await?;
     }
@@ -41,7 +47,7 @@ pub(crate) async fn stops(stack: &Stack, stops: usize) -> Result<Part> {
         STOP.as_secs()
     );
     let what = format!("stale overwrites, {stops} times SIGSTOP for longer than the lease");
-    let mut part = part(&title, &summary);
+    let mut part = part(&title, PACE, &summary);
     let overwrites = summary.judged.stale + summary.backward.len();
     let target = Target::alone(&what, overwrites.to_string(), "0", overwrites == 0);
     part.targets.push(target);
@@ -56,7 +62,7 @@ pub(crate) async fn random(
     seed: u64,
 ) -> Result<Part> {
     println!("the faults' seed is {seed}");
-    let run = start(stack, replicas).await?;
+    let run = start(stack, replicas, PACE).await?;
     let scale = Scale {
         replicas,
         faults,
@@ -66,13 +72,13 @@ pub(crate) async fn random(
     let inflicted = inflict(stack, &run.replicas, &plan(seed, &scale)).await?;
     let summary = run.end(String::new(), inflicted, 0, LIMIT).await?;
     let title = format!("{faults} faults at random, {replicas} replicas, seed {seed}");
-    Ok(part(&title, &summary))
+    Ok(part(&title, PACE, &summary))
 }
 
 /// Each for a long time: frozen, since a connection that says nothing is worse than one that is
 /// refused, and gone.
 pub(crate) async fn outages(stack: &Stack, replicas: usize, length: Duration) -> Result<Part> {
-    let run = start(stack, replicas).await?;
+    let run = start(stack, replicas, SLOW).await?;
     let fault = |target, manner| Fault {
         target,
         manner,
@@ -95,15 +101,15 @@ pub(crate) async fn outages(stack: &Stack, replicas: usize, length: Duration) ->
     let inflicted = inflict(stack, &run.replicas, &plan).await?;
     let summary = run.end(String::new(), inflicted, 0, LIMIT).await?;
     let title = format!("Outages of {} s, {replicas} replicas", length.as_secs());
-    Ok(part(&title, &summary))
+    Ok(part(&title, SLOW, &summary))
 }
 
-async fn start(stack: &Stack, replicas: usize) -> Result<Run<'_>> {
+async fn start(stack: &Stack, replicas: usize, pace: Pace) -> Result<Run<'_>> {
     let replicas = Replicas::start(stack, replicas, &[]).await?;
-    Run::start(stack, replicas, HOSTS, PACE).await
+    Run::start(stack, replicas, HOSTS, pace).await
 }
 
-fn part(title: &str, summary: &Summary) -> Part {
+fn part(title: &str, pace: Pace, summary: &Summary) -> Part {
     let Summary {
         inflicted,
         stops,
@@ -118,7 +124,7 @@ fn part(title: &str, summary: &Summary) -> Part {
          {} of them a new address; what fails is tried once more at another replica. In the end, each \
          host must have the last address that was acknowledged, or a later one that was sent.\n\n\
          | what | count |\n|---|---|\n",
-        PACE.rate, PACE.change_every,
+        pace.rate, pace.change_every,
     );
     for ((target, manner), count) in &inflicted.kinds {
         page += &format!("| {target}: {manner} | {count} |\n");
