@@ -3,9 +3,13 @@
 use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Context as _, Result};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::{Operator, Signal, Stack, await_condition};
+
+/// How long BIND answers nothing before the writer is stopped: changes pile up behind those that are
+/// under way, and would go out as soon as the writer goes on.
+const PILE_UP: Duration = Duration::from_millis(300);
 
 /// A lease that ends, and somebody who takes it up: where the API server has just come back, with
 /// all that waits for it.
@@ -95,16 +99,19 @@ impl Replicas {
         .with_context(|| self.logs())
     }
 
-    /// Stops the writer by SIGSTOP wherever it is, for so long and until another one writes, and
-    /// lets it go on until it knows that it writes no more.
+    /// Stops the writer by SIGSTOP in the middle of its updates, for so long and until another one
+    /// writes, and lets it go on until it knows that it writes no more.
     ///
     /// # Errors
     /// Where no other one takes over, or this one does not notice.
-    pub async fn stop_writer(&self, length: Duration) -> Result<()> {
+    pub async fn stop_writer(&self, stack: &Stack, length: Duration) -> Result<()> {
         let number = self.writer().await?;
         let writer = &self.all[number];
+        stack.bind.freeze().await?;
+        sleep(PILE_UP).await;
         let end = Instant::now() + length;
         writer.freeze().await?;
+        stack.bind.thaw().await?;
         self.writer_but(Some(number)).await?;
         sleep_until(end).await;
         writer.signal(Signal::CONT).await?;

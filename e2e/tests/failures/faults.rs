@@ -55,7 +55,7 @@ async fn a_writer_that_is_stopped_in_the_middle_of_updates_overwrites_nothing_ne
     let stage = Stage::enter().await?;
     let run = stage.run(2).await?;
     for _ in 0..STOPS {
-        run.replicas.stop_writer(STOP).await?;
+        run.replicas.stop_writer(run.stack, STOP).await?;
     }
     let what = "2 replicas".to_owned();
     end(run, what, Inflicted::default(), STOPS).await?;

@@ -37,7 +37,7 @@ const STOP: Duration = Duration::from_secs(8);
 pub(crate) async fn stops(stack: &Stack, stops: usize) -> Result<Part> {
     let run = start(stack, 2, PACE).await?;
     for _ in 0..stops {
-        run.replicas.stop_writer(STOP).await?;
+        run.replicas.stop_writer(run.stack, STOP).await?;
     }
     let summary = run
         .end(String::new(), Inflicted::default(), stops, LIMIT)
