@@ -184,8 +184,23 @@ impl Operator {
     /// # Errors
     /// Where it does not answer.
     pub async fn is_leader(&self) -> Result<bool> {
+        Ok(self.count("dynhost_leader").await? == 1)
+    }
+
+    /// What a metric of whole numbers is at: one series with its labels as on the page, or the sum of
+    /// all of that name.
+    ///
+    /// # Errors
+    /// Where it does not answer.
+    pub async fn count(&self, series: &str) -> Result<u64> {
         let page = http::get(self.admin_address, "/metrics", None).await?;
-        Ok(page.text().lines().any(|line| line == "dynhost_leader 1"))
+        let text = page.text();
+        let counts = text.lines().filter_map(|line| {
+            let (name, count) = line.rsplit_once(' ')?;
+            let is_asked = name == series || name.split('{').next() == Some(series);
+            is_asked.then(|| count.parse::<u64>().ok())?
+        });
+        Ok(counts.sum())
     }
 
     /// Sends a signal, such as STOP and CONT.

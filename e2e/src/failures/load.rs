@@ -1,6 +1,14 @@
 //! Clients that report ever new addresses at whichever replica answers.
 
-use std::{net::SocketAddr, ops::AddAssign, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    ops::AddAssign,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, bail};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
@@ -13,7 +21,7 @@ use tokio::{
 };
 
 use super::{History, Outcome, Population, address};
-use crate::http::read_response;
+use crate::{SeededRandom, http::read_response};
 
 /// How long a client waits for an answer: longer than the 10 s within which there is one.
 const PATIENCE: Duration = Duration::from_secs(11);
@@ -28,6 +36,12 @@ pub struct Pace {
     pub rate: u32,
     /// Every so many reports of a host there is a new address; the others repeat the last one.
     pub change_every: u32,
+    /// Clients at a time. Each has one host after the other, as long as there are some that nobody has
+    /// had: a host that is left in the middle of what fails is mended by no later report.
+    pub clients: usize,
+    /// A client leaves a host with a new address and after so many reports at most, or some more until
+    /// the next new one.
+    pub stay: u32,
 }
 
 /// What became of the requests, and of the reports that they were attempts at.
@@ -64,12 +78,13 @@ impl AddAssign for Reports {
 /// Where clients may ask, which changes as replicas come and go.
 type Replicas = Arc<[SocketAddr]>;
 
-/// A client for each host, until it is told to stop. Drop ends them at once.
+/// Clients, until they are told to stop. Drop ends them at once.
 #[derive(Debug)]
 pub struct Load {
     replicas: watch::Sender<Replicas>,
     stop: watch::Sender<bool>,
-    clients: JoinSet<Result<(usize, History, Reports)>>,
+    clients: JoinSet<Result<(Vec<(usize, History)>, Reports)>>,
+    hosts: usize,
 }
 
 impl Load {
@@ -77,30 +92,38 @@ impl Load {
     pub fn start(population: &Population, replicas: Vec<SocketAddr>, pace: Pace) -> Self {
         let (stop, stopped) = watch::channel(false);
         let (replicas, asked) = watch::channel(Replicas::from(replicas));
-        let hosts = population.hostnames.len();
+        let keys = population.hostnames.iter().zip(&population.tokens);
+        let hosts: Arc<[Host]> = keys
+            .map(|(hostname, token)| Host {
+                hostname: hostname.clone(),
+                credentials: BASE64_STANDARD.encode(format!("router:{token}")),
+            })
+            .collect();
+        let count = pace.clients.min(hosts.len());
+        let next = Arc::new(AtomicUsize::new(count));
         let step = Duration::from_secs(1) / pace.rate;
         let start = Instant::now();
         let mut clients = JoinSet::new();
-        let keys = population.hostnames.iter().zip(&population.tokens);
-        for (number, (hostname, token)) in keys.enumerate() {
+        for number in 0..count {
             let client = Client {
                 number,
-                hostname: hostname.clone(),
-                credentials: BASE64_STANDARD.encode(format!("router:{token}")),
-                change_every: pace.change_every,
+                hosts: hosts.clone(),
+                next: next.clone(),
+                pace,
+                random: SeededRandom(number as u64),
                 replicas: asked.clone(),
                 stopped: stopped.clone(),
-                history: History::default(),
                 reports: Reports::default(),
             };
             let first = start + step * u32::try_from(number).unwrap_or_default();
-            let period = step * u32::try_from(hosts).unwrap_or_default();
+            let period = step * u32::try_from(count).unwrap_or_default();
             clients.spawn(client.run(first, period));
         }
         Self {
             replicas,
             stop,
             clients,
+            hosts: hosts.len(),
         }
     }
 
@@ -115,25 +138,33 @@ impl Load {
     /// Where a client was told anything but that its report is stored or that it may come again.
     pub async fn finish(mut self) -> Result<(Vec<History>, Reports)> {
         self.stop.send_replace(true);
-        let mut histories = vec![History::default(); self.clients.len()];
+        let mut histories = vec![History::default(); self.hosts];
         let mut all = Reports::default();
         while let Some(ended) = self.clients.join_next().await {
-            let (number, history, reports) = ended??;
-            histories[number] = history;
+            let (of_hosts, reports) = ended??;
+            for (number, history) in of_hosts {
+                histories[number] = history;
+            }
             all += reports;
         }
         Ok((histories, all))
     }
 }
 
-struct Client {
-    number: usize,
+struct Host {
     hostname: String,
     credentials: String,
-    change_every: u32,
+}
+
+struct Client {
+    number: usize,
+    hosts: Arc<[Host]>,
+    /// The first host that nobody has had.
+    next: Arc<AtomicUsize>,
+    pace: Pace,
+    random: SeededRandom,
     replicas: watch::Receiver<Replicas>,
     stopped: watch::Receiver<bool>,
-    history: History,
     reports: Reports,
 }
 
@@ -146,30 +177,54 @@ enum Answer {
 }
 
 impl Client {
-    async fn run(mut self, first: Instant, period: Duration) -> Result<(usize, History, Reports)> {
+    async fn run(
+        mut self,
+        first: Instant,
+        period: Duration,
+    ) -> Result<(Vec<(usize, History)>, Reports)> {
         let start = Instant::now();
         let mut due = interval_at(first, period);
         due.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut stopped = self.stopped.clone();
-        for turn in 0.. {
-            tokio::select! {
-                _ended = stopped.wait_for(|stopped| *stopped) => break,
-                _ = due.tick() => {}
+        let mut histories = Vec::new();
+        let mut host = Some(self.number);
+        while let Some(number) = host {
+            let mut history = History::default();
+            let stay = self.random.below(self.pace.stay as usize);
+            host = None;
+            for turn in 0.. {
+                tokio::select! {
+                    _ended = stopped.wait_for(|stopped| *stopped) => break,
+                    _ = due.tick() => {}
+                }
+                let value = turn / self.pace.change_every;
+                let outcome = self.report(number, value, turn).await?;
+                history.note(value, outcome);
+                let is_new = turn % self.pace.change_every == 0;
+                if is_new && turn as usize >= stay {
+                    host = self.next_host();
+                    if host.is_some() {
+                        break;
+                    }
+                }
             }
-            let value = turn / self.change_every;
-            let outcome = self.report(value, turn).await?;
-            self.history.note(value, outcome);
+            histories.push((number, history));
         }
         self.reports.time = start.elapsed();
-        Ok((self.number, self.history, self.reports))
+        Ok((histories, self.reports))
     }
 
-    async fn report(&mut self, value: u32, turn: u32) -> Result<Outcome> {
+    fn next_host(&self) -> Option<usize> {
+        let next = self.next.fetch_add(1, Ordering::Relaxed);
+        (next < self.hosts.len()).then_some(next)
+    }
+
+    async fn report(&mut self, host: usize, value: u32, turn: u32) -> Result<Outcome> {
         let mut former = None;
         for _ in 0..ATTEMPTS {
             let replica = self.next_replica(turn, former)?;
             former = Some(replica);
-            let answer = self.send(replica, value).await?;
+            let answer = self.send(replica, host, value).await?;
             self.reports.sent += u64::from(!matches!(answer, Answer::Unreached));
             match answer {
                 Answer::Acknowledged => {
@@ -185,7 +240,7 @@ impl Client {
         Ok(Outcome::Unknown)
     }
 
-    /// Each host asks all of them in turn, and another one than the one that has just failed it, though
+    /// Each client asks all of them in turn, and another one than the one that has just failed it, though
     /// the list may have changed meanwhile.
     fn next_replica(&self, turn: u32, failed: Option<SocketAddr>) -> Result<SocketAddr> {
         let replicas = self.replicas.borrow();
@@ -195,12 +250,11 @@ impl Client {
         others.next().or(failed).context("there are no replicas")
     }
 
-    async fn send(&self, replica: SocketAddr, value: u32) -> Result<Answer> {
-        let Self {
+    async fn send(&self, replica: SocketAddr, host: usize, value: u32) -> Result<Answer> {
+        let Host {
             hostname,
             credentials,
-            ..
-        } = self;
+        } = &self.hosts[host];
         let address = address(value);
         let request = format!(
             "GET /nic/update?hostname={hostname}&myip={address} HTTP/1.1\r\nHost: {replica}\r\n\

@@ -3,8 +3,8 @@
 //!
 //! ```text
 //! plan (pure, seeded) ──> inflict ──> replicas, API server, etcd, BIND
-//! load: a client for each host, any replica ──> history ─┐
-//! the zone, when all are back ───────────────────────────┴─> history::judge (pure)
+//! load: clients, each of one host after the other ──> history ─┐
+//! the zone, when all are back ────────────────────────────────┴─> history::judge (pure)
 //! reader: no host's address in DNS ever goes back
 //! ```
 

@@ -30,6 +30,11 @@ async fn a_host_that_changes_too_often_is_told_to_come_again() {
     let home = Home::new(site, &zone, "home", json!({})).await;
     let other = Home::new(site, &zone, "other", json!({})).await;
     let caller = Caller::new(endpoint).source("192.31.196.67");
+    let limited = async || {
+        let series = "dynhost_limited_requests_total{limit=\"host\"}";
+        endpoint.count(series).await.unwrap()
+    };
+    let before = limited().await;
     let started = Instant::now();
     let report = async |n: usize| {
         let address = format!("198.51.100.{n}");
@@ -46,12 +51,10 @@ async fn a_host_that_changes_too_often_is_told_to_come_again() {
     for (answer, _) in &refused {
         assert_eq!(*answer, said(503, "911"));
     }
-    assert!(
-        taken.len() >= 100 && taken.len() <= allowed,
-        "{} of {allowed}",
-        taken.len()
-    );
-    assert!(!refused.is_empty());
+    assert!(taken.len() <= allowed, "{} of {allowed}", taken.len());
+    // Others may have found no time on a busy machine.
+    let limited = limited().await - before;
+    assert!((1..=100).contains(&limited), "{limited}");
     // What is stored is no change, and another host is another matter.
     let stored = home
         .observed()

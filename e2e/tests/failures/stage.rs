@@ -9,14 +9,16 @@ use dynhost_e2e::{
 };
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
-/// One client each.
-const HOSTS: usize = 200;
+/// Twice as many as clients: every other one is left in the middle of what fails.
+const HOSTS: usize = 400;
 
 /// One in eight is a new address: as many changes as an operator that was built for debugging takes
 /// on two cores, which it shares with all that it is tested against.
 const PACE: Pace = Pace {
     rate: 200,
     change_every: 8,
+    clients: 200,
+    stay: 60,
 };
 
 /// A report may wait for the longest pause between two attempts, which is a minute.

@@ -12,19 +12,24 @@ use dynhost_e2e::{
     stack::Stack,
 };
 
-const HOSTS: usize = 200;
+const HOSTS: usize = 1000;
+const CLIENTS: usize = 200;
 
 /// As many new addresses as API server, etcd and replicas can take on two cores, and what clients
 /// repeat beside them.
 const PACE: Pace = Pace {
     rate: 200,
     change_every: 2,
+    clients: CLIENTS,
+    stay: 600,
 };
 
 /// Outages that take an hour in all are about their length: few reports, half of them new.
 const SLOW: Pace = Pace {
     rate: 40,
     change_every: 2,
+    clients: CLIENTS,
+    stay: 300,
 };
 
 /// A report may wait for the longest pause between two attempts, which is a minute.
@@ -66,7 +71,7 @@ pub(crate) async fn random(
     let scale = Scale {
         replicas,
         faults,
-        usual: (Duration::from_millis(500), Duration::from_secs(30)),
+        usual: (Duration::from_millis(500), Duration::from_secs(12)),
         longest: Duration::from_secs(60),
     };
     let inflicted = inflict(stack, &run.replicas, &plan(seed, &scale)).await?;
@@ -120,9 +125,10 @@ fn part(title: &str, pace: Pace, summary: &Summary) -> Part {
         ..
     } = summary;
     let mut page = format!(
-        "\n## {title}\n\n{HOSTS} hosts, a client each, {} reports a second over all replicas, one in \
-         {} of them a new address; what fails is tried once more at another replica. In the end, each \
-         host must have the last address that was acknowledged, or a later one that was sent.\n\n\
+        "\n## {title}\n\n{CLIENTS} clients, {} reports a second over all replicas, one in {} of them a \
+         new address; what fails is tried once more at another replica. Now and then a client leaves \
+         its host for another of {HOSTS}: nothing mends what it had last. In the end, each host must \
+         have the last address that was acknowledged, or a later one that was sent.\n\n\
          | what | count |\n|---|---|\n",
         pace.rate, pace.change_every,
     );

@@ -6,7 +6,6 @@ use anyhow::{Context as _, Result, ensure};
 use dynhost_e2e::{
     Operator, ZoneOptions,
     failures::{Load, Pace, Population, Replicas},
-    http,
     measure::{
         report::{Part, Target},
         timing::Timing,
@@ -19,6 +18,8 @@ use tokio::time::sleep;
 const PACE: Pace = Pace {
     rate: 40,
     change_every: 1,
+    clients: HOSTS,
+    stay: u32::MAX,
 };
 const HOSTS: usize = 20;
 
@@ -99,14 +100,7 @@ async fn await_more(replica: &Operator, before: u64) -> Result<Instant> {
 
 /// Changes that a replica has seen through to their end at the name server.
 async fn changes(replica: &Operator) -> Result<u64> {
-    let page = http::get(replica.admin_address(), "/metrics", None).await?;
-    let text = page.text();
-    let counts = text.lines().filter_map(|line| {
-        let (name, count) = line.split_once(' ')?;
-        let is_ours = name.starts_with("dynhost_dns_changes_total{");
-        is_ours.then(|| count.parse::<u64>().ok())?
-    });
-    Ok(counts.sum())
+    replica.count("dynhost_dns_changes_total").await
 }
 
 fn part(terminated: &Timing, killed: &Timing) -> Part {

@@ -21,6 +21,8 @@ const HOSTS: usize = 500;
 const PACE: Pace = Pace {
     rate: 500,
     change_every: 10,
+    clients: HOSTS,
+    stay: u32::MAX,
 };
 
 /// Between two samples.
