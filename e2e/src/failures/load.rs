@@ -83,7 +83,7 @@ type Replicas = Arc<[SocketAddr]>;
 pub struct Load {
     replicas: watch::Sender<Replicas>,
     stop: watch::Sender<bool>,
-    clients: JoinSet<Result<(Vec<(usize, History)>, Reports)>>,
+    clients: JoinSet<Result<Reported>>,
     hosts: usize,
 }
 
@@ -141,14 +141,22 @@ impl Load {
         let mut histories = vec![History::default(); self.hosts];
         let mut all = Reports::default();
         while let Some(ended) = self.clients.join_next().await {
-            let (of_hosts, reports) = ended??;
-            for (number, history) in of_hosts {
+            let reported = ended??;
+            for (number, history) in reported.histories {
                 histories[number] = history;
             }
-            all += reports;
+            all += reported.reports;
         }
         Ok((histories, all))
     }
+}
+
+/// What one client has to tell in the end.
+#[derive(Debug)]
+struct Reported {
+    /// Of the hosts that it had, by their numbers.
+    histories: Vec<(usize, History)>,
+    reports: Reports,
 }
 
 struct Host {
@@ -177,11 +185,7 @@ enum Answer {
 }
 
 impl Client {
-    async fn run(
-        mut self,
-        first: Instant,
-        period: Duration,
-    ) -> Result<(Vec<(usize, History)>, Reports)> {
+    async fn run(mut self, first: Instant, period: Duration) -> Result<Reported> {
         let start = Instant::now();
         let mut due = interval_at(first, period);
         due.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -211,7 +215,10 @@ impl Client {
             histories.push((number, history));
         }
         self.reports.time = start.elapsed();
-        Ok((histories, self.reports))
+        Ok(Reported {
+            histories,
+            reports: self.reports,
+        })
     }
 
     fn next_host(&self) -> Option<usize> {
