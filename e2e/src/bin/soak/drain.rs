@@ -8,9 +8,10 @@ use std::{
 
 use anyhow::{Result, ensure};
 use dynhost_e2e::{
+    Operator,
     http::read_response,
     measure::{
-        await_quiet,
+        api_writes, await_quiet,
         memory::peak,
         population::Population,
         report::{Part, Target, each},
@@ -21,13 +22,19 @@ use dynhost_e2e::{
 };
 use tokio::{io::AsyncWriteExt as _, net::TcpStream, task::JoinSet};
 
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 2;
 
 /// Clients, each with a connection that it keeps and one report after the other.
 const CLIENTS: usize = 16;
 
 /// The longest pause between two attempts at a zone is a minute.
 const LIMIT: Duration = Duration::from_secs(180);
+
+/// For so long nothing is written to the API server where all is.
+const UNCHANGED: Duration = Duration::from_secs(3);
+
+/// The status of ten thousand hosts.
+const WRITTEN: Duration = Duration::from_secs(600);
 
 struct Drained {
     /// From the name server's first answer until the last change.
@@ -57,8 +64,7 @@ async fn drain(stack: &Stack, population: &mut Population, round: usize) -> Resu
     let hosts = 0..population.size();
     let reports = hosts.map(|host| population.report(host, round)).collect();
     report(stack, reports).await?;
-    // What is tried now and then meets nobody; all that can be written to the API server is.
-    await_quiet(&stack.operator).await?;
+    await_written(&stack.operator).await?;
     stack.bind.start_again().await?;
     let start = Instant::now();
     let before = population.in_dns(stack).await?;
@@ -85,6 +91,22 @@ async fn drain(stack: &Stack, population: &mut Population, round: usize) -> Resu
     };
     await_quiet(&stack.operator).await?;
     Ok(drained)
+}
+
+/// Waits until all is written to the API server that can be: that each host's name server is away.
+/// What is tried again now and then goes on.
+async fn await_written(operator: &Operator) -> Result<()> {
+    let mut before = api_writes(operator).await?;
+    let start = Instant::now();
+    loop {
+        tokio::time::sleep(UNCHANGED).await;
+        let now = api_writes(operator).await?;
+        if now == before {
+            return Ok(());
+        }
+        ensure!(start.elapsed() < WRITTEN, "status is written for ever");
+        before = now;
+    }
 }
 
 /// Sends all reports, each of which must be acknowledged though the name server is away.

@@ -90,17 +90,17 @@ pub(crate) async fn outages(stack: &Stack, replicas: usize, length: Duration) ->
         pause: Duration::from_secs(5),
         outage: length,
     };
+    // Two at a time.
     let plan = Plan {
         replicas: vec![
+            fault(What::NameServer, Manner::Freeze),
             fault(What::Replica(0), Manner::Freeze),
-            fault(What::Replica(1), Manner::Kill),
+            fault(What::NameServer, Manner::Kill),
         ],
         servers: vec![
-            fault(What::NameServer, Manner::Freeze),
-            fault(What::NameServer, Manner::Kill),
             fault(What::ApiServer, Manner::Freeze),
-            fault(What::ApiServer, Manner::Kill),
             fault(What::Etcd, Manner::Freeze),
+            fault(What::ApiServer, Manner::Kill),
         ],
     };
     let inflicted = inflict(stack, &run.replicas, &plan).await?;
