@@ -22,7 +22,7 @@ use dynhost_e2e::{
 };
 use tokio::{io::AsyncWriteExt as _, net::TcpStream, task::JoinSet};
 
-const ROUNDS: usize = 2;
+const ROUNDS: usize = 3;
 
 /// Clients, each with a connection that it keeps and one report after the other.
 const CLIENTS: usize = 16;

@@ -96,6 +96,7 @@ pub(crate) async fn outages(stack: &Stack, replicas: usize, length: Duration) ->
             fault(What::NameServer, Manner::Freeze),
             fault(What::Replica(0), Manner::Freeze),
             fault(What::NameServer, Manner::Kill),
+            fault(What::Replica(1), Manner::Kill),
         ],
         servers: vec![
             fault(What::ApiServer, Manner::Freeze),
