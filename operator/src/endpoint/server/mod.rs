@@ -109,14 +109,19 @@ impl Ports {
     }
 }
 
+/// One that has failed in the queue is passed over.
 fn taken_from_queue(listener: TcpListener) -> impl Iterator<Item = (TcpStream, SocketAddr)> {
-    let accept = |listener: &std::net::TcpListener| {
-        let (stream, peer) = listener.accept()?;
-        stream.set_nonblocking(true)?;
-        io::Result::Ok((TcpStream::from_std(stream)?, peer))
-    };
     let listener = listener.into_std().ok();
-    std::iter::from_fn(move || accept(listener.as_ref()?).ok()).take(BACKLOG)
+    let accept = move || match listener.as_ref()?.accept() {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+        accepted => Some(accepted),
+    };
+    let accepted = std::iter::from_fn(accept).take(BACKLOG);
+    accepted.filter_map(|accepted| {
+        let (stream, peer) = accepted.ok()?;
+        stream.set_nonblocking(true).ok()?;
+        Some((TcpStream::from_std(stream).ok()?, peer))
+    })
 }
 
 /// Serves clients until `shutdown`, then finishes the requests under way.
